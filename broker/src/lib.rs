@@ -1,0 +1,1 @@
+//! One Fabric handle over MQTT: any broker through rumqttc, or the embedded rumqttd

@@ -1,0 +1,6 @@
+//! What every message carries.
+
+/// placeholder
+pub struct Envelope;
+/// placeholder
+pub struct Header;

@@ -1,0 +1,22 @@
+//! What crosses MQTT, and nothing else: ids, orders, topics, the signed envelope and its JSON codec.
+//!
+//! This crate is the only place that knows topic strings and the encoding. It does not know sockets, files,
+//! clocks, capability vectors or plans: a message body is an opaque JSON value here.
+//!
+//! Start reading at [`topic`] (who speaks where), then [`envelope`] (what every message carries) and
+//! [`sign`] (why it can be believed).
+
+pub mod codec;
+pub mod envelope;
+pub mod id;
+pub mod order;
+pub mod sign;
+pub mod time;
+pub mod topic;
+
+pub use envelope::{Envelope, Header};
+pub use id::{AgentId, AgentName, ClusterId, JobId, MessageId, NodeId, NodeName, WorkId};
+pub use order::{Boot, Connection, Index, Sequence, Term, Version};
+pub use sign::{NodeKey, PublicKey, Signature};
+pub use time::Time;
+pub use topic::{Filter, Namespace, Topic};

@@ -1,0 +1,1 @@
+//! One NodeMachine: everything a node decides, with no IO, clock or threads

@@ -1,0 +1,1 @@
+//! The federation under test: deterministic simulator, live federations on loopback
