@@ -1,0 +1,415 @@
+//! The agent card: an A2A 1.0 `AgentCard` whose extension carries the versioned capability vector.
+//!
+//! A card keeps the JSON it came as, so fields of other ecosystems survive and its signature stays valid when relayed.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use foa_wire::{AgentId, Boot, NodeKey, Time, Version};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::model::ModelId;
+use crate::policy::Policy;
+use crate::profile::{AgentProfile, Effects};
+use crate::resources::Offer;
+use crate::signature::{self, InvalidSignature};
+use crate::skills::{self, Bloom, MAX_SKILLS, Skill};
+use crate::vector::{InvalidVector, Quantised, Vector};
+
+/// The extension under which a card carries its capability vector.
+pub const EXTENSION: &str = "urn:foa:capability-vector:1";
+/// Most bytes of a card as JSON.
+pub const MAX_CARD_BYTES: usize = 224 * 1024;
+/// How long a card is believed after its issue; liveness is presence, not this.
+pub const CARD_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// JSON that is no card, or a profile no card can be made of.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum InvalidCard {
+    /// A field is missing or has the wrong shape.
+    #[error("wanted an agent card, found one whose {field}: {problem}")]
+    Field {
+        /// Which.
+        field: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// There is no capability vector in it.
+    #[error("wanted a card with the extension {EXTENSION}, found none")]
+    NoExtension,
+    /// A vector is missing, too many, of the wrong dimension or not of unit length.
+    #[error("wanted vectors of model {model} for {of}")]
+    Vector {
+        /// Of which part of the card.
+        of: String,
+        /// The model that should have made it.
+        model: ModelId,
+        /// What is wrong with it.
+        source: InvalidVector,
+    },
+    /// The number of vectors is not the number of texts.
+    #[error("wanted {wanted} vectors, one for each text of the profile, found {found}")]
+    VectorCount {
+        /// One for the description, one per skill, one for the Spec.
+        wanted: usize,
+        /// What was given.
+        found: usize,
+    },
+    /// The agent's node has another key.
+    #[error("wanted the key of {agent}, found another")]
+    WrongKey {
+        /// Whose card it is.
+        agent: AgentId,
+    },
+    /// Larger than [`MAX_CARD_BYTES`].
+    #[error("wanted a card of at most {MAX_CARD_BYTES} bytes, found {found}")]
+    TooLarge {
+        /// Its size.
+        found: usize,
+    },
+    /// No signature, or none that verifies.
+    #[error("wanted a card signed by the agent's node")]
+    Signature {
+        /// What is wrong with it.
+        #[from]
+        source: InvalidSignature,
+    },
+}
+
+/// A vector and the part of the card it stands for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CardVector {
+    /// `description`, or `skill:` and the skill's id.
+    pub of: String,
+    /// The vector.
+    #[serde(flatten)]
+    pub vector: Quantised,
+}
+
+/// The parameters of our extension: the versioned capability vector and what goes with it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Capability {
+    /// Whose card this is.
+    pub agent: AgentId,
+    /// The node's start; with `version`, the order of cards.
+    pub boot: Boot,
+    /// Grows with any change within a boot.
+    pub version: Version,
+    /// The model that made the vectors.
+    pub model: ModelId,
+    /// One of the description, one of each skill.
+    pub vectors: Vec<CardVector>,
+    /// The vector of the Spec.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spec: Option<Quantised>,
+    /// Filter over the skills' ids and tags.
+    pub skills: Bloom,
+    /// What it offers and charges.
+    #[serde(default)]
+    pub offer: Offer,
+    /// What it is authorised for.
+    #[serde(default)]
+    pub policies: BTreeSet<Policy>,
+    /// Whether its work changes anything.
+    #[serde(default)]
+    pub effects: Effects,
+    /// What kind of agent it is.
+    #[serde(default)]
+    pub kind: String,
+    /// The language model it thinks with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_model: Option<String>,
+    /// When this card was signed.
+    pub issued: Time,
+    /// Seconds after `issued` for which it holds.
+    pub ttl_s: u64,
+    /// The agent is gone for good; kept until `until` so that older cards stay dead.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retired: bool,
+    /// Until when a retirement is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Time>,
+}
+
+impl Capability {
+    /// When the card stops to hold.
+    #[must_use]
+    pub fn expires(&self) -> Time {
+        match self.until {
+            Some(until) if self.retired => until,
+            Some(_) | None => self.issued + Duration::from_secs(self.ttl_s),
+        }
+    }
+}
+
+/// A signed agent card with a capability vector: A2A 1.0 JSON on the wire.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AgentCard {
+    json: Map<String, Value>,
+    name: String,
+    description: String,
+    skills: Vec<Skill>,
+    capability: Capability,
+}
+
+impl AgentCard {
+    /// Makes and signs the card of an agent. `vectors` are those of [`AgentProfile::texts`], in that order. Skills
+    /// beyond the card's limits are cut ([`skills::trim`] says which).
+    ///
+    /// # Errors
+    /// When the vectors do not fit the profile or the model, the key is not that of the agent's node, or the card is
+    /// too large.
+    #[expect(clippy::too_many_arguments, reason = "each is one independent part of a card")]
+    #[expect(clippy::needless_pass_by_value, reason = "the caller has no further use for the vectors")]
+    pub fn issue(
+        profile: &AgentProfile,
+        vectors: Vec<Vector>,
+        id: AgentId,
+        boot: Boot,
+        version: Version,
+        model: &ModelId,
+        now: Time,
+        ttl: Duration,
+        key: &NodeKey,
+    ) -> Result<Self, InvalidCard> {
+        let wanted = 1 + profile.skills.len() + usize::from(profile.spec.is_some());
+        if vectors.len() != wanted {
+            return Err(InvalidCard::VectorCount { wanted, found: vectors.len() });
+        }
+        let (skills, _) = skills::trim(profile.skills.clone());
+        let of =
+            std::iter::once("description".to_owned()).chain(skills.iter().map(|s| format!("skill:{}", s.id)));
+        let card_vectors =
+            of.zip(&vectors).map(|(of, v)| CardVector { of, vector: v.quantise() }).collect::<Vec<_>>();
+        let spec = profile.spec.as_ref().and_then(|_| vectors.last()).map(Vector::quantise);
+        let capability = Capability {
+            agent: id,
+            boot,
+            version,
+            model: model.clone(),
+            vectors: card_vectors,
+            spec,
+            skills: Bloom::of(&skills),
+            offer: profile.offer.clone(),
+            policies: profile.policies.clone(),
+            effects: profile.effects,
+            kind: profile.kind.clone(),
+            base_model: profile.base_model.clone(),
+            issued: now,
+            ttl_s: ttl.as_secs(),
+            retired: false,
+            until: None,
+        };
+        let json = json!({
+            "name": profile.name.as_str(),
+            "description": profile.description,
+            "version": format!("{boot}.{version}"),
+            "supportedInterfaces": [{
+                "url": format!("mqtt:agents/{}/{}/tasks", capability.agent.node(), capability.agent.agent()),
+                "protocolBinding": "MQTT",
+                "protocolVersion": "1.0",
+            }],
+            "capabilities": { "extensions": [{
+                "uri": EXTENSION,
+                "description": "versioned capability vector: how well this agent fits a task, in numbers",
+                "required": false,
+                "params": to_value(&capability),
+            }]},
+            "defaultInputModes": ["text/plain"],
+            "defaultOutputModes": ["text/plain"],
+            "skills": to_value(&skills),
+        });
+        let Value::Object(json) = json else { unreachable!("written as an object above") };
+        Self::signed(json, key)
+    }
+
+    /// The next card of an agent that is gone for good: the same agent, a higher version, no vectors, kept until
+    /// `until` so that older cards cannot come back.
+    ///
+    /// # Errors
+    /// When the key is not that of the agent's node.
+    pub fn retire(
+        &self,
+        version: Version,
+        now: Time,
+        until: Time,
+        key: &NodeKey,
+    ) -> Result<Self, InvalidCard> {
+        let mut capability = self.capability.clone();
+        capability.version = version;
+        capability.issued = now;
+        capability.vectors.clear();
+        capability.spec = None;
+        capability.skills = Bloom::of(&[]);
+        capability.retired = true;
+        capability.until = Some(until);
+        let mut json = self.json.clone();
+        json.insert("version".to_owned(), format!("{}.{version}", capability.boot).into());
+        json.insert("skills".to_owned(), Value::Array(Vec::new()));
+        let params = to_value(&capability);
+        match extension_mut(&mut json).and_then(|e| e.get_mut("params")) {
+            Some(place) => *place = params,
+            None => return Err(InvalidCard::NoExtension),
+        }
+        Self::signed(json, key)
+    }
+
+    fn signed(mut json: Map<String, Value>, key: &NodeKey) -> Result<Self, InvalidCard> {
+        json.remove("signatures");
+        let signature = signature::sign(&json, key);
+        json.insert("signatures".to_owned(), Value::Array(vec![signature]));
+        let card = Self::try_from(json)?;
+        card.verify()?;
+        Ok(card)
+    }
+
+    /// Checks what a receiver must check before it believes a card: size, and a signature by the key the agent's node
+    /// id was made from.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn verify(&self) -> Result<(), InvalidCard> {
+        let found = self.size();
+        if found > MAX_CARD_BYTES {
+            return Err(InvalidCard::TooLarge { found });
+        }
+        let key = signature::verify(&self.json)?;
+        if !self.capability.agent.node().is_of(&key) {
+            return Err(InvalidCard::WrongKey { agent: self.capability.agent.clone() });
+        }
+        Ok(())
+    }
+
+    /// Whose card this is.
+    #[must_use]
+    pub fn agent(&self) -> &AgentId {
+        &self.capability.agent
+    }
+
+    /// What cards of one agent are ordered by.
+    #[must_use]
+    pub fn order(&self) -> (Boot, Version) {
+        (self.capability.boot, self.capability.version)
+    }
+
+    /// The agent's name, for people.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What the agent is for.
+    #[must_use]
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+
+    /// What the agent can do.
+    #[must_use]
+    pub fn skills(&self) -> &[Skill] {
+        &self.skills
+    }
+
+    /// The capability vector and what goes with it.
+    #[must_use]
+    pub fn capability(&self) -> &Capability {
+        &self.capability
+    }
+
+    /// The card as it crosses the wire.
+    #[must_use]
+    pub fn json(&self) -> &Map<String, Value> {
+        &self.json
+    }
+
+    /// Bytes of the card as JSON.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        serde_json::to_vec(&self.json).map_or(usize::MAX, |b| b.len())
+    }
+
+    /// Hash of the card's content without signatures, as lower-case hex of SHA-256.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        let bytes = Sha256::digest(signature::canonical_unsigned(&self.json));
+        bytes.iter().map(|b| format!("{b:02x}")).collect()
+    }
+
+    /// The vectors, decoded: one of the description and one of each skill, and that of the Spec.
+    ///
+    /// # Errors
+    /// When one has not the model's dimension or is not of unit length.
+    pub fn vectors(&self) -> Result<(Vec<(String, Vector)>, Option<Vector>), InvalidCard> {
+        let model = &self.capability.model;
+        let read = |of: &str, q: &Quantised| {
+            let invalid = |source| InvalidCard::Vector { of: of.to_owned(), model: model.clone(), source };
+            if q.dimension() != model.dimension() {
+                let wanted = model.dimension().to_string();
+                return Err(invalid(InvalidVector::Dimension { wanted, found: q.dimension() }));
+            }
+            Vector::try_from(q).map_err(invalid)
+        };
+        let own = self.capability.vectors.iter();
+        let own = own.map(|v| read(&v.of, &v.vector).map(|x| (v.of.clone(), x))).collect::<Result<_, _>>()?;
+        let spec = self.capability.spec.as_ref().map(|q| read("spec", q)).transpose()?;
+        Ok((own, spec))
+    }
+}
+
+fn to_value<T: Serialize>(value: &T) -> Value {
+    serde_json::to_value(value).expect("these types have text keys and finite numbers")
+}
+
+fn extension_mut(json: &mut Map<String, Value>) -> Option<&mut Value> {
+    let extensions = json.get_mut("capabilities")?.get_mut("extensions")?.as_array_mut()?;
+    extensions.iter_mut().find(|e| e.get("uri").and_then(Value::as_str) == Some(EXTENSION))
+}
+
+fn extension(json: &Map<String, Value>) -> Option<&Value> {
+    let extensions = json.get("capabilities")?.get("extensions")?.as_array()?;
+    extensions.iter().find(|e| e.get("uri").and_then(Value::as_str) == Some(EXTENSION))
+}
+
+impl TryFrom<Map<String, Value>> for AgentCard {
+    type Error = InvalidCard;
+
+    fn try_from(json: Map<String, Value>) -> Result<Self, InvalidCard> {
+        let text = |field: &'static str| {
+            let problem = || InvalidCard::Field { field, problem: "wanted a text".to_owned() };
+            json.get(field).and_then(Value::as_str).map(str::to_owned).ok_or_else(problem)
+        };
+        let wrong =
+            |field, problem: serde_json::Error| InvalidCard::Field { field, problem: problem.to_string() };
+        let (name, description) = (text("name")?, text("description")?);
+        let skills: Vec<Skill> = match json.get("skills") {
+            None => Vec::new(),
+            Some(value) => Deserialize::deserialize(value).map_err(|e| wrong("skills", e))?,
+        };
+        if skills.len() > MAX_SKILLS {
+            let problem = format!("wanted at most {MAX_SKILLS}, found {}", skills.len());
+            return Err(InvalidCard::Field { field: "skills", problem });
+        }
+        let params = extension(&json).and_then(|e| e.get("params")).ok_or(InvalidCard::NoExtension)?;
+        let capability = Capability::deserialize(params).map_err(|e| wrong("capability vector", e))?;
+        if capability.vectors.len() > MAX_SKILLS + 1 {
+            let problem =
+                format!("wanted at most {} vectors, found {}", MAX_SKILLS + 1, capability.vectors.len());
+            return Err(InvalidCard::Field { field: "capability vector", problem });
+        }
+        Ok(Self { name, description, skills, capability, json })
+    }
+}
+
+impl Serialize for AgentCard {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.json.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for AgentCard {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::try_from(Map::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}

@@ -1,0 +1,133 @@
+//! What changed between two cards of an agent, so that a new price does not resend every vector.
+
+use foa_wire::{AgentId, Boot, Version};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::card::{AgentCard, InvalidCard};
+
+/// A change to a card. Carries the signatures of the resulting whole card: apply, verify, else ask for the card.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CardDelta {
+    /// Whose card.
+    pub agent: AgentId,
+    /// The node's start of both cards.
+    pub boot: Boot,
+    /// The version this changes.
+    pub base_version: Version,
+    /// The content hash of the card this changes.
+    pub base_hash: String,
+    /// The version that comes out.
+    pub version: Version,
+    /// An RFC 7396 merge patch of the card: an object merges, `null` removes, anything else replaces.
+    pub changed: Map<String, Value>,
+    /// Signatures of the resulting card.
+    pub signatures: Value,
+}
+
+/// Why a delta could not be applied; the way out is always to ask for the whole card.
+#[derive(Debug, thiserror::Error)]
+pub enum DeltaError {
+    /// The card at hand is not the one the delta changes.
+    #[error("wanted {agent} at version {wanted}, found another card")]
+    OtherBase {
+        /// Whose card.
+        agent: AgentId,
+        /// The version the delta changes.
+        wanted: Version,
+    },
+    /// What comes out is no valid card.
+    #[error("wanted a valid card after the change")]
+    Invalid {
+        /// What is wrong with it.
+        #[from]
+        source: InvalidCard,
+    },
+}
+
+impl CardDelta {
+    /// The change from `old` to `new`; `None` when they are not of one agent and boot, `new` is not newer, or a whole
+    /// card is as short.
+    #[must_use]
+    pub fn between(old: &AgentCard, new: &AgentCard) -> Option<Self> {
+        let (boot, base_version) = old.order();
+        let (new_boot, version) = new.order();
+        if old.agent() != new.agent() || boot != new_boot || version <= base_version {
+            return None;
+        }
+        let mut changed = patch(old.json(), new.json())?;
+        let signatures = changed.remove("signatures")?;
+        let agent = old.agent().clone();
+        let delta = Self { agent, boot, base_version, base_hash: old.hash(), version, changed, signatures };
+        let size = serde_json::to_vec(&delta).ok()?.len();
+        (size < new.size()).then_some(delta)
+    }
+
+    /// The card that comes out, verified.
+    ///
+    /// # Errors
+    /// When `base` is not the card this changes, or what comes out is not valid.
+    pub fn apply(&self, base: &AgentCard) -> Result<AgentCard, DeltaError> {
+        let fits = *base.agent() == self.agent
+            && base.order() == (self.boot, self.base_version)
+            && base.hash() == self.base_hash;
+        if !fits {
+            return Err(DeltaError::OtherBase { agent: self.agent.clone(), wanted: self.base_version });
+        }
+        let mut json = base.json().clone();
+        merge(&mut json, &self.changed, 0);
+        json.insert("signatures".to_owned(), self.signatures.clone());
+        let card = AgentCard::try_from(json)?;
+        card.verify()?;
+        Ok(card)
+    }
+}
+
+/// The merge patch from one object to another; `None` when a field became `null`, which a patch cannot say.
+fn patch(old: &Map<String, Value>, new: &Map<String, Value>) -> Option<Map<String, Value>> {
+    let mut changed = Map::new();
+    for key in old.keys().filter(|k| !new.contains_key(*k)) {
+        changed.insert(key.clone(), Value::Null);
+    }
+    for (key, value) in new {
+        match (old.get(key), value) {
+            (Some(before), after) if before == after => {}
+            (_, Value::Null) => return None,
+            (Some(Value::Object(before)), Value::Object(after)) => {
+                changed.insert(key.clone(), Value::Object(patch(before, after)?));
+            }
+            (Some(_) | None, after) if holds_null(after) => return None,
+            (Some(_) | None, after) => {
+                changed.insert(key.clone(), after.clone());
+            }
+        }
+    }
+    Some(changed)
+}
+
+/// Whether an object has a `null` that a merge would take for a removal.
+fn holds_null(value: &Value) -> bool {
+    value.as_object().is_some_and(|o| o.values().any(|v| v.is_null() || holds_null(v)))
+}
+
+fn merge(target: &mut Map<String, Value>, changes: &Map<String, Value>, depth: usize) {
+    for (key, change) in changes {
+        match change {
+            Value::Null => {
+                target.remove(key);
+            }
+            Value::Object(inner) if depth < 16 => {
+                let place = target.entry(key.clone()).or_insert_with(|| Value::Object(Map::new()));
+                if !place.is_object() {
+                    *place = Value::Object(Map::new());
+                }
+                if let Value::Object(place) = place {
+                    merge(place, inner, depth + 1);
+                }
+            }
+            other => {
+                target.insert(key.clone(), other.clone());
+            }
+        }
+    }
+}

@@ -1,0 +1,427 @@
+//! Everything a node knows about the federation's agents: cards, presence, reputation; and who fits a task.
+//!
+//! The state depends on *what* was learnt, not on the order: of each agent the newest card by (boot, version) stays,
+//! of two cards that claim one version the one with the lower hash.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use foa_wire::{AgentId, NodeId, Time};
+use serde::{Deserialize, Serialize};
+
+use crate::card::{AgentCard, InvalidCard, MAX_CARD_BYTES};
+use crate::digest::{self, BUCKETS, Difference, Digest, MAX_LISTED, MAX_PART, Mark, compare_marks};
+use crate::model::ModelId;
+use crate::presence::{Load, Presence};
+use crate::reputation::{Outcome, Reputation};
+use crate::score::{Profile, Weights};
+use crate::vector::{InvalidVector, Vector};
+
+/// Most agents of one node.
+pub const MAX_AGENTS_PER_NODE: usize = 10_000;
+/// How far a card's issue may lie in the future: clocks differ.
+pub const CLOCK_SKEW: Duration = Duration::from_secs(600);
+/// Rejections kept with their details.
+pub const MAX_REJECTIONS: usize = 100;
+
+/// What became of a card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// The agent was not known.
+    New,
+    /// It replaced an older card.
+    Newer,
+    /// It was there already.
+    Same,
+    /// It said that the agent is gone for good.
+    Retired,
+}
+
+/// Why a card was not taken.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Rejected {
+    /// A newer one is known.
+    #[error("wanted a card newer than the one known")]
+    Stale,
+    /// Two cards claim one version; the one with the lower hash is kept.
+    #[error("wanted one card for one version, found two: kept the one with the lower hash")]
+    Equivocation,
+    /// The signature is missing or does not verify.
+    #[error("wanted a card signed by the agent's node")]
+    BadSignature,
+    /// Signed by a key that is not the node's.
+    #[error("wanted the signature of the agent's node, found another's")]
+    WrongKey,
+    /// A vector has not its model's dimension, or a card in force has no vector.
+    #[error("wanted vectors of the model's dimension")]
+    WrongDimension,
+    /// A vector has a component that is not finite.
+    #[error("wanted finite vectors")]
+    NotFinite,
+    /// A vector is not of unit length.
+    #[error("wanted vectors of length 1")]
+    WrongNorm,
+    /// The card is over the size limit.
+    #[error("wanted a card of at most {MAX_CARD_BYTES} bytes")]
+    TooLarge,
+    /// Its time is over.
+    #[error("wanted a card in force, found an expired one")]
+    Expired,
+    /// It claims to come from the future.
+    #[error("wanted a card issued by now, found one from the future")]
+    Future,
+    /// The node has as many agents as one may have.
+    #[error("wanted at most {MAX_AGENTS_PER_NODE} agents of one node")]
+    TooMany,
+    /// It is no card.
+    #[error("wanted an agent card with a capability vector")]
+    Malformed,
+}
+
+impl Rejected {
+    /// The reason as one stable word, for counters.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Stale => "stale",
+            Self::Equivocation => "equivocation",
+            Self::BadSignature => "bad-signature",
+            Self::WrongKey => "wrong-key",
+            Self::WrongDimension => "wrong-dimension",
+            Self::NotFinite => "not-finite",
+            Self::WrongNorm => "wrong-norm",
+            Self::TooLarge => "too-large",
+            Self::Expired => "expired",
+            Self::Future => "future",
+            Self::TooMany => "too-many",
+            Self::Malformed => "malformed",
+        }
+    }
+}
+
+impl From<&InvalidCard> for Rejected {
+    fn from(error: &InvalidCard) -> Self {
+        match error {
+            InvalidCard::Signature { .. } => Self::BadSignature,
+            InvalidCard::WrongKey { .. } => Self::WrongKey,
+            InvalidCard::TooLarge { .. } => Self::TooLarge,
+            InvalidCard::Vector { source: InvalidVector::Dimension { .. }, .. }
+            | InvalidCard::VectorCount { .. } => Self::WrongDimension,
+            InvalidCard::Vector { source: InvalidVector::NotFinite { .. }, .. } => Self::NotFinite,
+            InvalidCard::Vector { source: InvalidVector::Norm { .. }, .. } => Self::WrongNorm,
+            InvalidCard::Field { .. } | InvalidCard::NoExtension => Self::Malformed,
+        }
+    }
+}
+
+/// One rejection, for `foa agents rejected`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rejection {
+    /// When.
+    pub at: Time,
+    /// Whose card it claimed to be.
+    pub agent: AgentId,
+    /// The stable word of [`Rejected::name`].
+    pub reason: String,
+}
+
+/// One agent as the directory knows it.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub(crate) card: AgentCard,
+    pub(crate) hash: String,
+    pub(crate) vectors: Vec<(String, Vector)>,
+    pub(crate) spec: Option<Vector>,
+}
+
+impl Entry {
+    /// The agent's newest card.
+    #[must_use]
+    pub fn card(&self) -> &AgentCard {
+        &self.card
+    }
+
+    /// Its content hash.
+    #[must_use]
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// Whether the agent is gone for good.
+    #[must_use]
+    pub fn retired(&self) -> bool {
+        self.card.capability().retired
+    }
+
+    /// The agent's vectors and what each stands for.
+    #[must_use]
+    pub fn vectors(&self) -> &[(String, Vector)] {
+        &self.vectors
+    }
+
+    /// The vector of its Spec.
+    #[must_use]
+    pub fn spec(&self) -> Option<&Vector> {
+        self.spec.as_ref()
+    }
+
+    fn mark(&self) -> Mark {
+        let (boot, version) = self.card.order();
+        Mark(boot, version, self.hash.chars().take(16).collect())
+    }
+}
+
+/// The agents of a federation, as one node knows them.
+#[derive(Debug)]
+pub struct Directory {
+    pub(crate) model: ModelId,
+    pub(crate) local: Option<NodeId>,
+    pub(crate) weights: Weights,
+    pub(crate) agents: BTreeMap<AgentId, Entry>,
+    pub(crate) nodes: BTreeMap<NodeId, Presence>,
+    pub(crate) reputation: Reputation,
+    rejections: BTreeMap<&'static str, u64>,
+    rejected: VecDeque<Rejection>,
+}
+
+impl Directory {
+    /// An empty directory that routes by vectors of `model`. Agents of `local`, the node itself, need no presence.
+    #[must_use]
+    pub fn new(model: ModelId, local: Option<NodeId>) -> Self {
+        Self {
+            model,
+            local,
+            weights: Weights::default(),
+            agents: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            reputation: Reputation::default(),
+            rejections: BTreeMap::new(),
+            rejected: VecDeque::new(),
+        }
+    }
+
+    /// The same directory with the numbers of a profile.
+    #[must_use]
+    pub fn with_profile(mut self, profile: Profile) -> Self {
+        self.weights = Weights::of(profile);
+        self
+    }
+
+    /// The model whose vectors it compares.
+    #[must_use]
+    pub fn model(&self) -> &ModelId {
+        &self.model
+    }
+
+    /// The numbers of its score.
+    #[must_use]
+    pub fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    /// Takes a card, checks it, and keeps it if it is the newest of its agent.
+    ///
+    /// A card of another model is kept and listed, is never routed to, and is counted as `other-model`.
+    ///
+    /// # Errors
+    /// The reason it was not taken, which is counted.
+    pub fn apply(&mut self, card: AgentCard, now: Time) -> Result<Applied, Rejected> {
+        let agent = card.agent().clone();
+        let outcome = self.check_and_keep(card, now);
+        if let Err(rejected) = &outcome {
+            self.reject(rejected.name(), agent, now);
+        }
+        outcome
+    }
+
+    /// Counts a card that could not even be read, by the agent its topic names.
+    pub fn reject(&mut self, reason: &'static str, agent: AgentId, now: Time) {
+        *self.rejections.entry(reason).or_default() += 1;
+        if self.rejected.len() == MAX_REJECTIONS {
+            self.rejected.pop_front();
+        }
+        self.rejected.push_back(Rejection { at: now, agent, reason: reason.to_owned() });
+    }
+
+    fn check_and_keep(&mut self, card: AgentCard, now: Time) -> Result<Applied, Rejected> {
+        let capability = card.capability();
+        let known = self.agents.get(card.agent());
+        // Cheap refusals first; what may replace something is verified before it does.
+        if known.is_some_and(|k| card.order() < k.card.order()) {
+            return Err(Rejected::Stale);
+        }
+        if now >= capability.expires() {
+            return Err(Rejected::Expired);
+        }
+        if capability.issued > now + CLOCK_SKEW {
+            return Err(Rejected::Future);
+        }
+        let hash = card.hash();
+        if known.is_some_and(|k| card.order() == k.card.order() && hash == k.hash) {
+            return Ok(Applied::Same);
+        }
+        card.verify().map_err(|e| Rejected::from(&e))?;
+        let (vectors, spec) = card.vectors().map_err(|e| Rejected::from(&e))?;
+        if vectors.is_empty() && !capability.retired {
+            return Err(Rejected::WrongDimension);
+        }
+        let (equivocates, is_new) = match known {
+            Some(k) => (card.order() == k.card.order(), false),
+            None => (false, true),
+        };
+        if equivocates && known.is_some_and(|k| hash > k.hash) {
+            return Err(Rejected::Equivocation);
+        }
+        if is_new && self.of_node(card.agent().node()).count() >= MAX_AGENTS_PER_NODE {
+            return Err(Rejected::TooMany);
+        }
+        let agent = card.agent().clone();
+        let retired = capability.retired;
+        if capability.model != self.model && !retired {
+            self.reject("other-model", agent.clone(), now);
+        }
+        self.agents.insert(agent, Entry { card, hash, vectors, spec });
+        match (equivocates, retired, is_new) {
+            (true, _, _) => Err(Rejected::Equivocation),
+            (false, true, _) => Ok(Applied::Retired),
+            (false, false, true) => Ok(Applied::New),
+            (false, false, false) => Ok(Applied::Newer),
+        }
+    }
+
+    fn of_node(&self, node: &NodeId) -> impl Iterator<Item = &AgentId> {
+        self.agents.keys().skip_while(move |a| a.node() < node).take_while(move |a| a.node() == node)
+    }
+
+    /// Takes what a node, or its will, says of it; `false` when something newer is known.
+    pub fn presence(&mut self, node: NodeId, presence: Presence, _now: Time) -> bool {
+        if self.nodes.get(&node).is_some_and(|known| known.order() >= presence.order()) {
+            return false;
+        }
+        self.nodes.insert(node, presence);
+        true
+    }
+
+    /// Forgets cards and retirements whose time is over, and nodes of which nothing is left.
+    pub fn expire(&mut self, now: Time) {
+        self.agents.retain(|_, e| now < e.card.capability().expires());
+    }
+
+    /// What is known of an agent.
+    #[must_use]
+    pub fn get(&self, agent: &AgentId) -> Option<&Entry> {
+        self.agents.get(agent)
+    }
+
+    /// Every agent, retired ones included, in order of id.
+    pub fn iter(&self) -> impl Iterator<Item = (&AgentId, &Entry)> {
+        self.agents.iter()
+    }
+
+    /// How many agents are known, retired ones included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.agents.len()
+    }
+
+    /// Whether no agent is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.agents.is_empty()
+    }
+
+    /// How many agents could take work now.
+    #[must_use]
+    pub fn online(&self) -> usize {
+        self.agents.iter().filter(|(id, e)| !e.retired() && self.is_online(id.node())).count()
+    }
+
+    /// Whether a node is there; the local node always is.
+    #[must_use]
+    pub fn is_online(&self, node: &NodeId) -> bool {
+        self.local.as_ref() == Some(node) || self.nodes.get(node).is_some_and(|p| p.online)
+    }
+
+    /// What is known of a node.
+    #[must_use]
+    pub fn node(&self, node: &NodeId) -> Option<&Presence> {
+        self.nodes.get(node)
+    }
+
+    /// How busy an agent said it is; idle when it said nothing.
+    #[must_use]
+    pub fn load(&self, agent: &AgentId) -> Load {
+        self.nodes.get(agent.node()).and_then(|p| p.load.get(agent.agent())).copied().unwrap_or_default()
+    }
+
+    /// Why cards were not taken, by stable word, since the directory began.
+    #[must_use]
+    pub fn rejections(&self) -> &BTreeMap<&'static str, u64> {
+        &self.rejections
+    }
+
+    /// The last [`MAX_REJECTIONS`] rejections, oldest first.
+    pub fn rejected(&self) -> impl Iterator<Item = &Rejection> {
+        self.rejected.iter()
+    }
+
+    /// Counts how an agent did on a task near `near`.
+    pub fn report(&mut self, agent: &AgentId, near: &Vector, outcome: Outcome, now: Time) {
+        self.reputation.report(agent, near, outcome, now);
+    }
+
+    /// What agents have shown.
+    #[must_use]
+    pub fn reputation(&self) -> &Reputation {
+        &self.reputation
+    }
+
+    /// The directory in short, to send to a peer: every agent, or bucket hashes above [`MAX_LISTED`].
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        let marks = self.agents.iter().map(|(id, e)| (id, e.mark()));
+        if self.agents.len() <= MAX_LISTED {
+            Digest::Agents { agents: marks.map(|(id, m)| (id.clone(), m)).collect() }
+        } else {
+            Digest::Buckets { hashes: digest::bucket_hashes(marks) }
+        }
+    }
+
+    /// The agents of as many of these buckets as fit one message; the rest is for the next beat.
+    #[must_use]
+    pub fn digest_of(&self, buckets: &[u8]) -> Digest {
+        let mut by_bucket: BTreeMap<u8, Vec<(&AgentId, &Entry)>> = BTreeMap::new();
+        for (id, entry) in &self.agents {
+            by_bucket.entry(digest::bucket(id)).or_default().push((id, entry));
+        }
+        let (mut complete, mut agents) = (Vec::new(), BTreeMap::new());
+        for bucket in buckets.iter().copied().filter(|b| *b < BUCKETS) {
+            let own = by_bucket.remove(&bucket).unwrap_or_default();
+            if !complete.is_empty() && agents.len() + own.len() > MAX_PART {
+                break;
+            }
+            complete.push(bucket);
+            agents.extend(own.into_iter().map(|(id, e)| (id.clone(), e.mark())));
+        }
+        Digest::Part { buckets: complete, agents }
+    }
+
+    /// What this directory and the one `theirs` came from differ in.
+    #[must_use]
+    pub fn compare(&self, theirs: &Digest) -> Difference {
+        let ours = |wanted: &dyn Fn(&AgentId) -> bool| -> BTreeMap<&AgentId, Mark> {
+            self.agents.iter().filter(|(id, _)| wanted(id)).map(|(id, e)| (id, e.mark())).collect()
+        };
+        match theirs {
+            Digest::Agents { agents } => compare_marks(&ours(&|_| true), agents),
+            Digest::Part { buckets, agents } => {
+                compare_marks(&ours(&|id| buckets.contains(&digest::bucket(id))), agents)
+            }
+            Digest::Buckets { hashes } => {
+                let own = digest::bucket_hashes(self.agents.iter().map(|(id, e)| (id, e.mark())));
+                let differs = |b: &u8| hashes.get(usize::from(*b)) != own.get(usize::from(*b));
+                Difference { ask_buckets: (0..BUCKETS).filter(differs).collect(), ..Difference::default() }
+            }
+        }
+    }
+}

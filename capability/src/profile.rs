@@ -1,0 +1,56 @@
+//! What a node's operator states about an agent. The card is this, plus vectors, order and signature.
+
+use std::collections::BTreeSet;
+
+use foa_wire::AgentName;
+use serde::{Deserialize, Serialize};
+
+use crate::policy::Policy;
+use crate::resources::Offer;
+use crate::skills::Skill;
+
+/// Whether an agent only reads and answers, or changes something outside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effects {
+    /// Repeating its work does no harm.
+    #[default]
+    Read,
+    /// Its work must run at most once.
+    Write,
+}
+
+/// An agent as its operator describes it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AgentProfile {
+    /// Its name within its node.
+    pub name: AgentName,
+    /// What it is for, in a sentence or two.
+    pub description: String,
+    /// What it can do.
+    pub skills: Vec<Skill>,
+    /// What it is authorised for.
+    pub policies: BTreeSet<Policy>,
+    /// What it offers and charges.
+    pub offer: Offer,
+    /// Goals, rules and principles it works by.
+    pub spec: Option<String>,
+    /// Whether its work changes anything.
+    pub effects: Effects,
+    /// What kind of agent it is: `corpus`, `calc`, `openai`.
+    pub kind: String,
+    /// The language model it thinks with, if any.
+    pub base_model: Option<String>,
+}
+
+impl AgentProfile {
+    /// The texts to embed, in order: the whole description, one per skill (name, description, examples), and last
+    /// the Spec if there is one.
+    #[must_use]
+    pub fn texts(&self) -> Vec<String> {
+        let mut texts = vec![self.description.clone()];
+        texts.extend(self.skills.iter().map(Skill::text));
+        texts.extend(self.spec.clone());
+        texts
+    }
+}

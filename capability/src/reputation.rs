@@ -1,0 +1,120 @@
+//! What agents have shown, as against what their cards say: success by region of the space of tasks.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use foa_wire::{AgentId, Time};
+use serde::{Deserialize, Serialize};
+
+use crate::vector::Vector;
+
+/// How much evidence fades: half is gone after this long without new outcomes.
+pub const HALF_LIFE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Strength of the prior, in outcomes: how much is needed before evidence outweighs it.
+pub const PRIOR_STRENGTH: f64 = 4.0;
+/// Two tasks nearer than this (cosine) are one region.
+pub const REGION_COSINE: f64 = 0.6;
+/// Most regions kept for one agent; beyond, the one with least evidence is dropped.
+pub const MAX_REGIONS: usize = 16;
+
+/// How a piece of work went.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// It was useful.
+    Success {
+        /// How much this counts; 1 for one ordinary outcome, at most 10.
+        weight: f64,
+    },
+    /// It was not, or did not come.
+    Failure {
+        /// How much this counts; 1 for one ordinary outcome, at most 10.
+        weight: f64,
+    },
+}
+
+#[derive(Clone, Debug)]
+struct Region {
+    centre: Vector,
+    successes: f64,
+    failures: f64,
+    updated: Time,
+}
+
+impl Region {
+    fn decayed(&self, now: Time) -> (f64, f64) {
+        let left = (-now.since(self.updated).as_secs_f64() / HALF_LIFE.as_secs_f64()).exp2();
+        (self.successes * left, self.failures * left)
+    }
+}
+
+/// A Beta posterior of success for each agent and region.
+///
+/// The factor it gives to the score is `min(1, posterior mean / prior mean)`: 1 for a newcomer and for anyone as good
+/// as the prior expects, so that trust is never bought by early luck; toward 0 for an agent that keeps failing
+/// *this kind* of task. Outcomes elsewhere do not touch it. Evidence fades with a half-life of 30 days, so the
+/// unlucky get another chance.
+#[derive(Clone, Debug, Default)]
+pub struct Reputation {
+    agents: BTreeMap<AgentId, Vec<Region>>,
+}
+
+impl Reputation {
+    /// Counts an outcome on a task near `near`.
+    pub fn report(&mut self, agent: &AgentId, near: &Vector, outcome: Outcome, now: Time) {
+        let bounded = |w: f64| if w.is_finite() { w.clamp(0.0, 10.0) } else { 0.0 };
+        let (success, failure) = match outcome {
+            Outcome::Success { weight } => (bounded(weight), 0.0),
+            Outcome::Failure { weight } => (0.0, bounded(weight)),
+        };
+        let regions = self.agents.entry(agent.clone()).or_default();
+        if let Some(region) = nearest(regions, near).map(|i| &mut regions[i]) {
+            let (s, f) = region.decayed(now);
+            region.successes = s + success;
+            region.failures = f + failure;
+            region.updated = region.updated.max(now);
+            return;
+        }
+        if regions.len() >= MAX_REGIONS {
+            let evidence = |r: &Region| {
+                let (s, f) = r.decayed(now);
+                s + f
+            };
+            let weakest =
+                (0..regions.len()).min_by(|a, b| evidence(&regions[*a]).total_cmp(&evidence(&regions[*b])));
+            regions.remove(weakest.expect("there are MAX_REGIONS of them"));
+        }
+        regions.push(Region { centre: near.clone(), successes: success, failures: failure, updated: now });
+    }
+
+    /// The factor for a task near `near`, 0 to 1; 1 when nothing is known.
+    #[must_use]
+    pub fn factor(&self, agent: &AgentId, near: &Vector, now: Time) -> f64 {
+        let Some(regions) = self.agents.get(agent) else { return 1.0 };
+        let Some(region) = nearest(regions, near).map(|i| &regions[i]) else { return 1.0 };
+        let (s, f) = region.decayed(now);
+        let prior = 0.5;
+        let mean = (s + PRIOR_STRENGTH * prior) / (s + f + PRIOR_STRENGTH);
+        (mean / prior).min(1.0)
+    }
+
+    /// The posterior mean of success near `near`, 0 to 1; ½ when nothing is known. For vote weights.
+    #[must_use]
+    pub fn mean(&self, agent: &AgentId, near: &Vector, now: Time) -> f64 {
+        let region = self.agents.get(agent).and_then(|r| nearest(r, near).map(|i| &r[i]));
+        let (s, f) = region.map_or((0.0, 0.0), |r| r.decayed(now));
+        (s + PRIOR_STRENGTH * 0.5) / (s + f + PRIOR_STRENGTH)
+    }
+}
+
+/// Position of the nearest region that is near enough; ties go to the older.
+fn nearest(regions: &[Region], near: &Vector) -> Option<usize> {
+    let mut best: Option<(usize, f64)> = None;
+    for (i, region) in regions.iter().enumerate() {
+        let cosine = region.centre.cosine(near);
+        if cosine >= REGION_COSINE && best.is_none_or(|(_, b)| cosine > b) {
+            best = Some((i, cosine));
+        }
+    }
+    best.map(|(i, _)| i)
+}

@@ -1,0 +1,255 @@
+//! A routing question and its answer: who fits, by how much and why, and why the others do not.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use foa_wire::{AgentId, Boot, Version};
+use serde::{Deserialize, Serialize};
+
+use crate::model::ModelId;
+use crate::policy::Policy;
+use crate::profile::Effects;
+use crate::resources::{Money, Needs};
+use crate::vector::Vector;
+
+/// Most agents a [`Routed`] names as not chosen.
+pub const MAX_LOSERS: usize = 50;
+
+/// A task as the directory sees it.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// The task's words.
+    pub text: String,
+    /// Its meaning, by the directory's model.
+    pub vector: Vector,
+    /// The meaning of the rules it must be worked by.
+    pub spec: Option<Vector>,
+    /// Skill ids or tags an agent must have, all of them.
+    pub skills: BTreeSet<String>,
+    /// Policies an agent must have been granted, all of them.
+    pub policies: BTreeSet<Policy>,
+    /// Resources it asks for.
+    pub needs: Needs,
+    /// The most one piece of work may cost.
+    pub budget: Option<Money>,
+    /// Agents not to consider.
+    pub exclude: BTreeSet<AgentId>,
+    /// Whether an agent whose work changes something outside may be chosen.
+    pub allow_write: bool,
+    /// Most candidates wanted.
+    pub limit: usize,
+}
+
+impl Query {
+    /// The question with no requirement but its meaning, for at most ten agents that only read.
+    #[must_use]
+    pub fn new(text: impl Into<String>, vector: Vector) -> Self {
+        Self {
+            text: text.into(),
+            vector,
+            spec: None,
+            skills: BTreeSet::new(),
+            policies: BTreeSet::new(),
+            needs: Needs::default(),
+            budget: None,
+            exclude: BTreeSet::new(),
+            allow_write: false,
+            limit: 10,
+        }
+    }
+}
+
+/// What the directory answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Routed {
+    /// Best first, ties by agent id. Those that do not pass the threshold are there too, marked.
+    pub candidates: Vec<Candidate>,
+    /// Who was not chosen and why, nearest first, at most [`MAX_LOSERS`].
+    pub losers: Vec<Loser>,
+    /// The threshold τ a score must exceed.
+    pub threshold: f64,
+    /// How many agents were known when the question was asked.
+    pub considered: usize,
+    /// How the nearest were found: `exact` or `hnsw`.
+    pub engine: Engine,
+    /// When nobody meets the requirements: which one, and who came nearest.
+    pub unmet: Option<Unmet>,
+}
+
+impl Routed {
+    /// The candidates whose score passes the threshold.
+    pub fn passing(&self) -> impl Iterator<Item = &Candidate> {
+        self.candidates.iter().filter(|c| c.passes)
+    }
+}
+
+/// How the nearest vectors were found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Engine {
+    /// Every vector was compared.
+    Exact,
+    /// A walk through a navigable graph; the nearest with high probability.
+    Hnsw,
+}
+
+impl fmt::Display for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Exact => "exact",
+            Self::Hnsw => "hnsw",
+        })
+    }
+}
+
+/// An agent that meets every hard requirement.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// Who.
+    pub agent: AgentId,
+    /// The score α, 0 to 1.
+    pub alpha: f64,
+    /// Whether α exceeds the threshold.
+    pub passes: bool,
+    /// What the score is made of.
+    pub factors: Factors,
+    /// The card the score was made from.
+    pub version: (Boot, Version),
+    /// The model of its vectors.
+    pub model: ModelId,
+    /// What one piece of work is expected to cost.
+    pub price: Money,
+    /// The most one piece of work may cost.
+    pub worst_case: Money,
+    /// Pieces of work it does at once.
+    pub concurrency: u32,
+    /// Whether its work changes anything.
+    pub effects: Effects,
+    /// Ids and tags of its skills, lower case.
+    pub skills: BTreeSet<String>,
+    /// The language model it thinks with.
+    pub base_model: Option<String>,
+}
+
+/// The factors of a score, each 0 to 1; α is the product of all but `lexical` and `best_vector`, which explain
+/// `similarity`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Factors {
+    /// Best cosine over the agent's vectors, lifted by `lexical`.
+    pub similarity: f64,
+    /// Which of the agent's vectors was nearest: `description` or `skill:` and an id.
+    pub best_vector: String,
+    /// How much of the task's rare words the agent's card has, 0 to 1.
+    pub lexical: f64,
+    /// 1 when every required policy was granted, else 0.
+    pub policy: f64,
+    /// How far the offer meets the needs.
+    pub resources: f64,
+    /// Falls with the price as part of the budget.
+    pub price: f64,
+    /// Falls with the queue.
+    pub load: f64,
+    /// How well the Specs agree; 1 when either side has none.
+    pub spec: f64,
+    /// Measured success around this task; 1 for a newcomer.
+    pub reputation: f64,
+}
+
+/// An agent that was not chosen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Loser {
+    /// Who.
+    pub agent: AgentId,
+    /// The plain similarity to the task, so that people see what was lost.
+    pub similarity: f64,
+    /// Why not.
+    pub reason: LostBy,
+}
+
+/// Why an agent was not chosen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "lost_by", rename_all = "kebab-case")]
+pub enum LostBy {
+    /// The query excludes it.
+    Excluded,
+    /// Its node is not there.
+    Offline,
+    /// Its vectors are of another model.
+    OtherModel {
+        /// Which.
+        model: ModelId,
+    },
+    /// Its work changes something, which the query does not allow.
+    Effects,
+    /// It was not granted what the task requires.
+    Policy {
+        /// What it lacks.
+        lacks: Vec<Policy>,
+    },
+    /// It has not all required skills.
+    Skill {
+        /// What it lacks.
+        lacks: Vec<String>,
+    },
+    /// It costs more than the task may.
+    Price {
+        /// What it asks.
+        price: Money,
+        /// What there is.
+        budget: Money,
+    },
+    /// Others fit better and the query wanted no more.
+    Rank {
+        /// Its score.
+        alpha: f64,
+    },
+}
+
+impl LostBy {
+    /// The requirement, as one stable word.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Excluded => "excluded",
+            Self::Offline => "offline",
+            Self::OtherModel { .. } => "other-model",
+            Self::Effects => "effects",
+            Self::Policy { .. } => "policy",
+            Self::Skill { .. } => "skill",
+            Self::Price { .. } => "price",
+            Self::Rank { .. } => "rank",
+        }
+    }
+}
+
+impl fmt::Display for LostBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Excluded => f.write_str("excluded by the request"),
+            Self::Offline => f.write_str("offline"),
+            Self::OtherModel { model } => write!(f, "other model: {model}"),
+            Self::Effects => f.write_str("effects: writes, and the request allows reading only"),
+            Self::Policy { lacks } => {
+                write!(
+                    f,
+                    "policy: lacks {}",
+                    lacks.iter().map(Policy::to_string).collect::<Vec<_>>().join(", ")
+                )
+            }
+            Self::Skill { lacks } => write!(f, "skill: lacks {}", lacks.join(", ")),
+            Self::Price { price, budget } => write!(f, "price {price} > budget {budget}"),
+            Self::Rank { alpha } => write!(f, "others fit better (score {alpha:.3})"),
+        }
+    }
+}
+
+/// Why nobody can be chosen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Unmet {
+    /// The requirement the fewest meet, in words: `policy gdpr`, `skill translate`, `budget 0.01`, `an agent online`.
+    pub requirement: String,
+    /// How many agents meet every other requirement.
+    pub lacked_by: usize,
+    /// Who fits the task best apart from it, and what they lack.
+    pub nearest: Option<Loser>,
+}
