@@ -9,14 +9,18 @@
 pub mod codec;
 pub mod envelope;
 pub mod id;
+pub mod jws;
 pub mod order;
+pub mod refusal;
 pub mod sign;
 pub mod time;
 pub mod topic;
 
 pub use envelope::{Envelope, Header};
 pub use id::{AgentId, AgentName, ClusterId, JobId, MessageId, NodeId, NodeName, WorkId};
+pub use jws::AgentCardSignature;
 pub use order::{Boot, Connection, Index, Sequence, Term, Version};
+pub use refusal::Refusal;
 pub use sign::{NodeKey, PublicKey, Signature};
 pub use time::Time;
 pub use topic::{Filter, Namespace, Topic};
