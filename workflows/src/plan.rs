@@ -124,6 +124,25 @@ impl Plan {
         Self { subtasks: vec![subtask], edges: BTreeSet::new() }
     }
 
+    /// The same plan, with every subtask requiring these policies too.
+    #[must_use]
+    pub fn requiring(mut self, policies: &BTreeSet<Policy>) -> Self {
+        for subtask in &mut self.subtasks {
+            subtask.policies.extend(policies.iter().cloned());
+        }
+        self
+    }
+
+    /// How many subtasks the longest chain has.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        let mut depth = vec![1; self.subtasks.len()];
+        for &(before, after) in &self.edges {
+            depth[after] = depth[after].max(depth[before] + 1);
+        }
+        depth.into_iter().max().unwrap_or(1)
+    }
+
     /// The subtasks, in an order that respects the edges.
     #[must_use]
     pub fn subtasks(&self) -> &[Subtask] {
@@ -147,6 +166,36 @@ impl Plan {
         self.edges().filter(|(_, after)| *after == key).map(|(before, _)| before).collect()
     }
 
+    /// The keys of all that leads to `key`, through however many steps, in plan order.
+    #[must_use]
+    pub fn ancestors(&self, key: &str) -> Vec<&str> {
+        let mut found = BTreeSet::new();
+        let mut open: Vec<usize> = self.subtasks.iter().position(|s| s.key == key).into_iter().collect();
+        while let Some(at) = open.pop() {
+            let before = self.edges.iter().filter(|&&(_, b)| b == at).map(|&(a, _)| a);
+            open.extend(before.filter(|&a| found.insert(a)));
+        }
+        found.into_iter().map(|i| self.subtasks[i].key.as_str()).collect()
+    }
+
+    /// The subtask that builds on all others, if there is one. A plan of one subtask has none.
+    #[must_use]
+    pub fn sink(&self) -> Option<&str> {
+        let last = self.subtasks.last().filter(|_| self.subtasks.len() > 1)?;
+        (self.ancestors(&last.key).len() + 1 == self.subtasks.len()).then_some(last.key.as_str())
+    }
+
+    /// The subtasks that are not in `started` and wait for nothing that is not in `done`, in plan order.
+    #[must_use]
+    pub fn ready(&self, done: &BTreeSet<String>, started: &BTreeSet<String>) -> Vec<&Subtask> {
+        let free = |s: &&Subtask| {
+            !started.contains(&s.key)
+                && !done.contains(&s.key)
+                && self.before(&s.key).iter().all(|k| done.contains(*k))
+        };
+        self.subtasks.iter().filter(free).collect()
+    }
+
     /// The keys of what waits for `key`, in plan order.
     #[must_use]
     pub fn after(&self, key: &str) -> Vec<&str> {
@@ -154,13 +203,13 @@ impl Plan {
     }
 }
 
-fn is_key(text: &str) -> bool {
+pub(crate) fn is_key(text: &str) -> bool {
     let legal = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
     (1..=32).contains(&text.len()) && text.bytes().all(legal)
 }
 
 /// Kahn's algorithm, smallest index first; on a cycle, the smallest index that is left.
-fn topological(n: usize, edges: &BTreeSet<(usize, usize)>) -> Result<Vec<usize>, usize> {
+pub(crate) fn topological(n: usize, edges: &BTreeSet<(usize, usize)>) -> Result<Vec<usize>, usize> {
     let mut waits = vec![0usize; n];
     for &(_, after) in edges {
         waits[after] += 1;
