@@ -5,7 +5,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use foa_wire::{AgentId, Boot, NodeKey, Time, Version};
+use foa_wire::jws::{self, AgentCardSignature};
+use foa_wire::{AgentId, Boot, NodeKey, Time, Version, codec};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
@@ -14,7 +15,6 @@ use crate::model::ModelId;
 use crate::policy::Policy;
 use crate::profile::{AgentProfile, Effects};
 use crate::resources::Offer;
-use crate::signature::{self, InvalidSignature};
 use crate::skills::{self, Bloom, MAX_SKILLS, Skill};
 use crate::vector::{InvalidVector, Quantised, Vector};
 
@@ -22,6 +22,8 @@ use crate::vector::{InvalidVector, Quantised, Vector};
 pub const EXTENSION: &str = "urn:foa:capability-vector:1";
 /// Most bytes of a card as JSON.
 pub const MAX_CARD_BYTES: usize = 224 * 1024;
+/// Signatures of a card that are looked at.
+const MAX_SIGNATURES: usize = 4;
 /// How long a card is believed after its issue; liveness is presence, not this.
 pub const CARD_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -69,13 +71,16 @@ pub enum InvalidCard {
         /// Its size.
         found: usize,
     },
-    /// No signature, or none that verifies.
+    /// The signature does not verify.
     #[error("wanted a card signed by the agent's node")]
     Signature {
         /// What is wrong with it.
         #[from]
-        source: InvalidSignature,
+        source: jws::Error,
     },
+    /// There is no signature.
+    #[error("wanted a card signed by the agent's node, found no signature")]
+    Unsigned,
 }
 
 /// A vector and the part of the card it stands for.
@@ -147,7 +152,7 @@ impl Capability {
 /// A signed agent card with a capability vector: A2A 1.0 JSON on the wire.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AgentCard {
-    json: Map<String, Value>,
+    json: Value,
     name: String,
     description: String,
     skills: Vec<Skill>,
@@ -222,7 +227,7 @@ impl AgentCard {
             "skills": to_value(&skills),
         });
         let Value::Object(json) = json else { unreachable!("written as an object above") };
-        Self::signed(json, key)
+        Self::signed(json, &capability.agent, key)
     }
 
     /// The next card of an agent that is gone for good: the same agent, a higher version, no vectors, kept until
@@ -246,20 +251,18 @@ impl AgentCard {
         capability.retired = true;
         capability.until = Some(until);
         let mut json = self.json.clone();
-        json.insert("version".to_owned(), format!("{}.{version}", capability.boot).into());
-        json.insert("skills".to_owned(), Value::Array(Vec::new()));
-        let params = to_value(&capability);
-        match extension_mut(&mut json).and_then(|e| e.get_mut("params")) {
-            Some(place) => *place = params,
-            None => return Err(InvalidCard::NoExtension),
-        }
-        Self::signed(json, key)
+        json["version"] = format!("{}.{version}", capability.boot).into();
+        json["skills"] = Value::Array(Vec::new());
+        *params_mut(&mut json).ok_or(InvalidCard::NoExtension)? = to_value(&capability);
+        let Value::Object(json) = json else { return Err(InvalidCard::NoExtension) };
+        Self::signed(json, &capability.agent, key)
     }
 
-    fn signed(mut json: Map<String, Value>, key: &NodeKey) -> Result<Self, InvalidCard> {
+    fn signed(mut json: Map<String, Value>, agent: &AgentId, key: &NodeKey) -> Result<Self, InvalidCard> {
         json.remove("signatures");
-        let signature = signature::sign(&json, key);
-        json.insert("signatures".to_owned(), Value::Array(vec![signature]));
+        let mut json = Value::Object(json);
+        let signature = jws::sign_detached(&json, agent.node(), key);
+        json["signatures"] = Value::Array(vec![to_value(&signature)]);
         let card = Self::try_from(json)?;
         card.verify()?;
         Ok(card)
@@ -275,11 +278,19 @@ impl AgentCard {
         if found > MAX_CARD_BYTES {
             return Err(InvalidCard::TooLarge { found });
         }
-        let key = signature::verify(&self.json)?;
-        if !self.capability.agent.node().is_of(&key) {
-            return Err(InvalidCard::WrongKey { agent: self.capability.agent.clone() });
+        let agent = self.agent();
+        let mut outcome = InvalidCard::Unsigned;
+        // Others may have signed it too; the node's own signature is the one that counts.
+        let entries = self.json.get("signatures").and_then(Value::as_array);
+        for entry in entries.into_iter().flatten().take(MAX_SIGNATURES) {
+            let Ok(signature) = AgentCardSignature::deserialize(entry) else { continue };
+            outcome = match jws::verify_detached(&self.json, &signature) {
+                Ok(signer) if signer == *agent.node() => return Ok(()),
+                Ok(_) | Err(jws::Error::WrongKey { .. }) => InvalidCard::WrongKey { agent: agent.clone() },
+                Err(source) => source.into(),
+            };
         }
-        Ok(())
+        Err(outcome)
     }
 
     /// Whose card this is.
@@ -320,7 +331,7 @@ impl AgentCard {
 
     /// The card as it crosses the wire.
     #[must_use]
-    pub fn json(&self) -> &Map<String, Value> {
+    pub fn json(&self) -> &Value {
         &self.json
     }
 
@@ -333,7 +344,7 @@ impl AgentCard {
     /// Hash of the card's content without signatures, as lower-case hex of SHA-256.
     #[must_use]
     pub fn hash(&self) -> String {
-        let bytes = Sha256::digest(signature::canonical_unsigned(&self.json));
+        let bytes = Sha256::digest(codec::canonical(&unsigned(&self.json)));
         bytes.iter().map(|b| format!("{b:02x}")).collect()
     }
 
@@ -362,20 +373,30 @@ fn to_value<T: Serialize>(value: &T) -> Value {
     serde_json::to_value(value).expect("these types have text keys and finite numbers")
 }
 
-fn extension_mut(json: &mut Map<String, Value>) -> Option<&mut Value> {
+/// The card without its signatures.
+fn unsigned(json: &Value) -> Value {
+    let mut json = json.clone();
+    if let Value::Object(members) = &mut json {
+        members.remove("signatures");
+    }
+    json
+}
+
+/// The place of the capability vector in a card.
+pub(crate) fn params_mut(json: &mut Value) -> Option<&mut Value> {
     let extensions = json.get_mut("capabilities")?.get_mut("extensions")?.as_array_mut()?;
-    extensions.iter_mut().find(|e| e.get("uri").and_then(Value::as_str) == Some(EXTENSION))
+    extensions.iter_mut().find(|e| e.get("uri").and_then(Value::as_str) == Some(EXTENSION))?.get_mut("params")
 }
 
-fn extension(json: &Map<String, Value>) -> Option<&Value> {
+fn params(json: &Value) -> Option<&Value> {
     let extensions = json.get("capabilities")?.get("extensions")?.as_array()?;
-    extensions.iter().find(|e| e.get("uri").and_then(Value::as_str) == Some(EXTENSION))
+    extensions.iter().find(|e| e.get("uri").and_then(Value::as_str) == Some(EXTENSION))?.get("params")
 }
 
-impl TryFrom<Map<String, Value>> for AgentCard {
+impl TryFrom<Value> for AgentCard {
     type Error = InvalidCard;
 
-    fn try_from(json: Map<String, Value>) -> Result<Self, InvalidCard> {
+    fn try_from(json: Value) -> Result<Self, InvalidCard> {
         let text = |field: &'static str| {
             let problem = || InvalidCard::Field { field, problem: "wanted a text".to_owned() };
             json.get(field).and_then(Value::as_str).map(str::to_owned).ok_or_else(problem)
@@ -391,7 +412,7 @@ impl TryFrom<Map<String, Value>> for AgentCard {
             let problem = format!("wanted at most {MAX_SKILLS}, found {}", skills.len());
             return Err(InvalidCard::Field { field: "skills", problem });
         }
-        let params = extension(&json).and_then(|e| e.get("params")).ok_or(InvalidCard::NoExtension)?;
+        let params = params(&json).ok_or(InvalidCard::NoExtension)?;
         let capability = Capability::deserialize(params).map_err(|e| wrong("capability vector", e))?;
         if capability.vectors.len() > MAX_SKILLS + 1 {
             let problem =
@@ -410,6 +431,6 @@ impl Serialize for AgentCard {
 
 impl<'de> Deserialize<'de> for AgentCard {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::try_from(Map::deserialize(deserializer)?).map_err(de::Error::custom)
+        Self::try_from(Value::deserialize(deserializer)?).map_err(de::Error::custom)
     }
 }

@@ -4,7 +4,7 @@ use foa_wire::{AgentId, Boot, Version};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::card::{AgentCard, InvalidCard};
+use crate::card::{AgentCard, InvalidCard, params_mut};
 
 /// A change to a card. Carries the signatures of the resulting whole card: apply, verify, else ask for the card.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,7 +19,9 @@ pub struct CardDelta {
     pub base_hash: String,
     /// The version that comes out.
     pub version: Version,
-    /// An RFC 7396 merge patch of the card: an object merges, `null` removes, anything else replaces.
+    /// RFC 7396 merge patches (an object merges, `null` removes, anything else replaces): `card`, of the card without
+    /// its capability vector, and `vector`, of the capability vector, which in the card stands inside a list that a
+    /// merge patch could only replace whole.
     pub changed: Map<String, Value>,
     /// Signatures of the resulting card.
     pub signatures: Value,
@@ -55,8 +57,8 @@ impl CardDelta {
         if old.agent() != new.agent() || boot != new_boot || version <= base_version {
             return None;
         }
-        let mut changed = patch(old.json(), new.json())?;
-        let signatures = changed.remove("signatures")?;
+        let signatures = new.json().get("signatures")?.clone();
+        let changed = patch(&split(old)?, &split(new)?)?;
         let agent = old.agent().clone();
         let delta = Self { agent, boot, base_version, base_hash: old.hash(), version, changed, signatures };
         let size = serde_json::to_vec(&delta).ok()?.len();
@@ -74,13 +76,27 @@ impl CardDelta {
         if !fits {
             return Err(DeltaError::OtherBase { agent: self.agent.clone(), wanted: self.base_version });
         }
-        let mut json = base.json().clone();
-        merge(&mut json, &self.changed, 0);
-        json.insert("signatures".to_owned(), self.signatures.clone());
+        let mut parts = split(base).ok_or(InvalidCard::NoExtension)?;
+        merge(&mut parts, &self.changed, 0);
+        let vector = parts.remove(VECTOR).unwrap_or_default();
+        let mut json = parts.remove(CARD).unwrap_or_default();
+        *params_mut(&mut json).ok_or(InvalidCard::NoExtension)? = vector;
+        json["signatures"] = self.signatures.clone();
         let card = AgentCard::try_from(json)?;
         card.verify()?;
         Ok(card)
     }
+}
+
+const CARD: &str = "card";
+const VECTOR: &str = "vector";
+
+/// A card in the two parts patches are made of.
+fn split(card: &AgentCard) -> Option<Map<String, Value>> {
+    let mut json = card.json().clone();
+    let vector = params_mut(&mut json)?.take();
+    json.as_object_mut()?.remove("signatures");
+    Some(Map::from_iter([(CARD.to_owned(), json), (VECTOR.to_owned(), vector)]))
 }
 
 /// The merge patch from one object to another; `None` when a field became `null`, which a patch cannot say.

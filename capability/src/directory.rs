@@ -3,18 +3,21 @@
 //! The state depends on *what* was learnt, not on the order: of each agent the newest card by (boot, version) stays,
 //! of two cards that claim one version the one with the lower hash.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use foa_wire::{AgentId, NodeId, Time};
 use serde::{Deserialize, Serialize};
 
-use crate::card::{AgentCard, InvalidCard, MAX_CARD_BYTES};
+use crate::card::{AgentCard, CARD_TTL, InvalidCard, MAX_CARD_BYTES};
 use crate::digest::{self, BUCKETS, Difference, Digest, MAX_LISTED, MAX_PART, Mark, compare_marks};
+use crate::index::{Index, Key, Vectors};
+use crate::lexical::Lexical;
 use crate::model::ModelId;
 use crate::presence::{Load, Presence};
 use crate::reputation::{Outcome, Reputation};
 use crate::score::{Profile, Weights};
+use crate::skills;
 use crate::vector::{InvalidVector, Vector};
 
 /// Most agents of one node.
@@ -102,7 +105,7 @@ impl Rejected {
 impl From<&InvalidCard> for Rejected {
     fn from(error: &InvalidCard) -> Self {
         match error {
-            InvalidCard::Signature { .. } => Self::BadSignature,
+            InvalidCard::Signature { .. } | InvalidCard::Unsigned => Self::BadSignature,
             InvalidCard::WrongKey { .. } => Self::WrongKey,
             InvalidCard::TooLarge { .. } => Self::TooLarge,
             InvalidCard::Vector { source: InvalidVector::Dimension { .. }, .. }
@@ -132,6 +135,10 @@ pub struct Entry {
     pub(crate) hash: String,
     pub(crate) vectors: Vec<(String, Vector)>,
     pub(crate) spec: Option<Vector>,
+    /// Ids and tags of its skills, lower case.
+    pub(crate) skills: BTreeSet<String>,
+    /// The agent's number in the indexes; its own while it is known.
+    pub(crate) number: u32,
 }
 
 impl Entry {
@@ -171,6 +178,36 @@ impl Entry {
     }
 }
 
+/// What a node said of itself, and when it was heard.
+#[derive(Clone, Debug)]
+struct Heard {
+    presence: Presence,
+    at: Time,
+}
+
+/// Small numbers for agents, used again when an agent is forgotten.
+#[derive(Clone, Debug, Default)]
+struct Numbers {
+    agents: Vec<Option<AgentId>>,
+    free: Vec<u32>,
+}
+
+impl Numbers {
+    fn give(&mut self, agent: &AgentId) -> u32 {
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.agents.push(None);
+            u32::try_from(self.agents.len() - 1).expect("fewer agents than fit in memory")
+        });
+        self.agents[number as usize] = Some(agent.clone());
+        number
+    }
+
+    fn take_back(&mut self, number: u32) {
+        self.agents[number as usize] = None;
+        self.free.push(number);
+    }
+}
+
 /// The agents of a federation, as one node knows them.
 #[derive(Debug)]
 pub struct Directory {
@@ -178,7 +215,10 @@ pub struct Directory {
     pub(crate) local: Option<NodeId>,
     pub(crate) weights: Weights,
     pub(crate) agents: BTreeMap<AgentId, Entry>,
-    pub(crate) nodes: BTreeMap<NodeId, Presence>,
+    pub(crate) vectors: Vectors,
+    pub(crate) lexical: Lexical,
+    numbers: Numbers,
+    nodes: BTreeMap<NodeId, Heard>,
     pub(crate) reputation: Reputation,
     rejections: BTreeMap<&'static str, u64>,
     rejected: VecDeque<Rejection>,
@@ -193,6 +233,9 @@ impl Directory {
             local,
             weights: Weights::default(),
             agents: BTreeMap::new(),
+            vectors: Vectors::default(),
+            lexical: Lexical::default(),
+            numbers: Numbers::default(),
             nodes: BTreeMap::new(),
             reputation: Reputation::default(),
             rejections: BTreeMap::new(),
@@ -280,7 +323,16 @@ impl Directory {
         if capability.model != self.model && !retired {
             self.reject("other-model", agent.clone(), now);
         }
-        self.agents.insert(agent, Entry { card, hash, vectors, spec });
+        let number = match self.agents.remove(&agent) {
+            Some(old) => self.unindex(&old),
+            None => self.numbers.give(&agent),
+        };
+        let skills = skills::keys(card.skills());
+        let entry = Entry { card, hash, vectors, spec, skills, number };
+        if entry.card.capability().model == self.model && !retired {
+            self.index(&entry);
+        }
+        self.agents.insert(agent, entry);
         match (equivocates, retired, is_new) {
             (true, _, _) => Err(Rejected::Equivocation),
             (false, true, _) => Ok(Applied::Retired),
@@ -289,22 +341,66 @@ impl Directory {
         }
     }
 
+    fn index(&mut self, entry: &Entry) {
+        for (part, (_, vector)) in (0..).zip(&entry.vectors) {
+            self.vectors.insert(Key { agent: entry.number, part }, vector.clone());
+        }
+        let card = &entry.card;
+        let mut texts = vec![format!("{}. {}", card.name(), card.description())];
+        texts.extend(card.skills().iter().map(|s| format!("{} {} {}", s.id, s.tags.join(" "), s.text())));
+        self.lexical.insert(entry.number, &texts);
+    }
+
+    fn unindex(&mut self, entry: &Entry) -> u32 {
+        for (part, _) in (0..).zip(&entry.vectors) {
+            self.vectors.remove(Key { agent: entry.number, part });
+        }
+        self.lexical.remove(entry.number);
+        entry.number
+    }
+
+    /// Goes on with what can wait, now a graph over many vectors, for at most `steps` steps of about a millisecond;
+    /// says how many are left. Call it when there is nothing else to do; nothing is wrong if nobody does.
+    pub fn maintain(&mut self, steps: usize) -> usize {
+        self.vectors.maintain(steps)
+    }
+
+    /// The agent with a number of the indexes.
+    pub(crate) fn numbered(&self, number: u32) -> Option<(&AgentId, &Entry)> {
+        self.agents.get_key_value(self.numbers.agents.get(number as usize)?.as_ref()?)
+    }
+
     fn of_node(&self, node: &NodeId) -> impl Iterator<Item = &AgentId> {
         self.agents.keys().skip_while(move |a| a.node() < node).take_while(move |a| a.node() == node)
     }
 
     /// Takes what a node, or its will, says of it; `false` when something newer is known.
-    pub fn presence(&mut self, node: NodeId, presence: Presence, _now: Time) -> bool {
-        if self.nodes.get(&node).is_some_and(|known| known.order() >= presence.order()) {
+    pub fn presence(&mut self, node: NodeId, presence: Presence, now: Time) -> bool {
+        if self.nodes.get(&node).is_some_and(|known| known.presence.order() >= presence.order()) {
             return false;
         }
-        self.nodes.insert(node, presence);
+        self.nodes.insert(node, Heard { presence, at: now });
         true
     }
 
-    /// Forgets cards and retirements whose time is over, and nodes of which nothing is left.
+    /// Forgets cards and retirements whose time is over, and nodes that left and have no cards any more.
     pub fn expire(&mut self, now: Time) {
-        self.agents.retain(|_, e| now < e.card.capability().expires());
+        let over: Vec<AgentId> = self
+            .agents
+            .iter()
+            .filter(|(_, e)| now >= e.card.capability().expires())
+            .map(|(id, _)| id.clone())
+            .collect();
+        for agent in over {
+            if let Some(entry) = self.agents.remove(&agent) {
+                let number = self.unindex(&entry);
+                self.numbers.take_back(number);
+            }
+        }
+        let with_agents: BTreeSet<&NodeId> = self.agents.keys().map(AgentId::node).collect();
+        self.nodes.retain(|id, heard| {
+            heard.presence.online || with_agents.contains(id) || now.since(heard.at) < CARD_TTL
+        });
     }
 
     /// What is known of an agent.
@@ -339,19 +435,19 @@ impl Directory {
     /// Whether a node is there; the local node always is.
     #[must_use]
     pub fn is_online(&self, node: &NodeId) -> bool {
-        self.local.as_ref() == Some(node) || self.nodes.get(node).is_some_and(|p| p.online)
+        self.local.as_ref() == Some(node) || self.node(node).is_some_and(|p| p.online)
     }
 
     /// What is known of a node.
     #[must_use]
     pub fn node(&self, node: &NodeId) -> Option<&Presence> {
-        self.nodes.get(node)
+        self.nodes.get(node).map(|heard| &heard.presence)
     }
 
     /// How busy an agent said it is; idle when it said nothing.
     #[must_use]
     pub fn load(&self, agent: &AgentId) -> Load {
-        self.nodes.get(agent.node()).and_then(|p| p.load.get(agent.agent())).copied().unwrap_or_default()
+        self.node(agent.node()).and_then(|p| p.load.get(agent.agent())).copied().unwrap_or_default()
     }
 
     /// Why cards were not taken, by stable word, since the directory began.

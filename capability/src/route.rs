@@ -72,7 +72,7 @@ pub struct Routed {
     pub considered: usize,
     /// How the nearest were found: `exact` or `hnsw`.
     pub engine: Engine,
-    /// When nobody meets the requirements: which one, and who came nearest.
+    /// When no candidate passes: what stands in the way, and who came nearest.
     pub unmet: Option<Unmet>,
 }
 
@@ -198,6 +198,15 @@ pub enum LostBy {
         /// What there is.
         budget: Money,
     },
+    /// It meets every requirement, but its score does not exceed the threshold.
+    Threshold {
+        /// Its score.
+        alpha: f64,
+        /// What it would have to exceed.
+        threshold: f64,
+        /// Its lowest factor, by name.
+        weakest: String,
+    },
     /// Others fit better and the query wanted no more.
     Rank {
         /// Its score.
@@ -217,6 +226,7 @@ impl LostBy {
             Self::Policy { .. } => "policy",
             Self::Skill { .. } => "skill",
             Self::Price { .. } => "price",
+            Self::Threshold { .. } => "threshold",
             Self::Rank { .. } => "rank",
         }
     }
@@ -238,6 +248,9 @@ impl fmt::Display for LostBy {
             }
             Self::Skill { lacks } => write!(f, "skill: lacks {}", lacks.join(", ")),
             Self::Price { price, budget } => write!(f, "price {price} > budget {budget}"),
+            Self::Threshold { alpha, threshold, weakest } => {
+                write!(f, "score {alpha:.3} <= {threshold}, least for its {weakest}")
+            }
             Self::Rank { alpha } => write!(f, "others fit better (score {alpha:.3})"),
         }
     }
@@ -246,10 +259,11 @@ impl fmt::Display for LostBy {
 /// Why nobody can be chosen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Unmet {
-    /// The requirement the fewest meet, in words: `policy gdpr`, `skill translate`, `budget 0.01`, `an agent online`.
+    /// What keeps the nearest agent out, as a requirement in words: `policy gdpr`, `skill translate`, `budget 0.01`,
+    /// `an agent online`, `a score above 0.2`.
     pub requirement: String,
-    /// How many agents meet every other requirement.
+    /// How many agents that alone keeps out.
     pub lacked_by: usize,
-    /// Who fits the task best apart from it, and what they lack.
+    /// Who fails the fewest requirements, and of those fits the task best.
     pub nearest: Option<Loser>,
 }

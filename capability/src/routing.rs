@@ -1,48 +1,115 @@
-//! How the directory answers a routing question: hard requirements first, then the score.
+//! How the directory answers a routing question: hard requirements first, then the nearest vectors, then the score.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
 
 use foa_wire::{AgentId, Time};
 
 use crate::directory::{Directory, Entry};
-use crate::policy;
+use crate::policy::{self, Policy};
+use crate::profile::Effects;
 use crate::resources::{Money, Offer};
 use crate::route::{Candidate, Engine, Factors, Loser, LostBy, MAX_LOSERS, Query, Routed, Unmet};
 use crate::score::Weights;
-use crate::skills;
 use crate::vector::Vector;
+
+/// Above the index's crossing, so many vectors for each candidate wanted are scored: an agent has several, and the
+/// other factors may turn their order.
+const VECTORS_PER_CANDIDATE: usize = 8;
+/// Fewest vectors scored above the crossing; also how many agents are found by words alone.
+const FEWEST_SCORED: usize = 64;
 
 impl Directory {
     /// Who fits a task: candidates best first, everybody else with the reason.
+    ///
+    /// Filters come first (presence, model, effects, policy, Bloom then skills, price), then the nearest vectors, then
+    /// the exact score. Below [`crate::index::CROSSING`] vectors everybody who passes the filters is scored.
     #[must_use]
     pub fn route(&self, query: &Query, now: Time) -> Routed {
-        let mut candidates = Vec::new();
-        let mut losers = Vec::new();
-        let mut considered = 0;
-        for (agent, entry) in self.agents.iter().filter(|(_, e)| !e.retired()) {
-            considered += 1;
-            let (of, cosine) = best_vector(entry, &query.vector);
+        let lexical = self.lexical.scores(&query.text);
+        let mut passing: BTreeSet<u32> = BTreeSet::new();
+        let mut refused: BTreeMap<u32, LostBy> = BTreeMap::new();
+        let mut vectors = 0;
+        for (agent, entry) in self.living() {
             match self.refusals(query, agent, entry).into_iter().next() {
                 Some(reason) => {
-                    losers.push(Loser { agent: agent.clone(), similarity: cosine.max(0.0), reason })
+                    refused.insert(entry.number, reason);
                 }
-                None => candidates.push(self.candidate(query, agent, entry, of, cosine, 0.0, now)),
+                None => {
+                    passing.insert(entry.number);
+                    vectors += entry.vectors.len();
+                }
             }
         }
+        let considered = passing.len() + refused.len();
+
+        let (scored, engine) = self.shortlist(query, &passing, vectors, &lexical);
+        let mut candidates: Vec<Candidate> = scored
+            .iter()
+            .filter_map(|n| self.numbered(*n))
+            .map(|(agent, e)| {
+                self.candidate(query, agent, e, lexical.get(&e.number).copied().unwrap_or(0.0), now)
+            })
+            .collect();
         candidates.sort_by(|a, b| b.alpha.total_cmp(&a.alpha).then_with(|| a.agent.cmp(&b.agent)));
-        let unmet = if candidates.is_empty() { self.unmet(query) } else { None };
+        let unmet =
+            if candidates.iter().any(|c| c.passes) { None } else { self.unmet(query, candidates.first()) };
+
+        let mut losers = self.nearest_refused(query, refused, engine);
         for beyond in candidates.split_off(candidates.len().min(query.limit)) {
             let reason = LostBy::Rank { alpha: beyond.alpha };
             losers.push(Loser { agent: beyond.agent, similarity: beyond.factors.similarity, reason });
         }
-        losers.sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then_with(|| a.agent.cmp(&b.agent)));
+        losers.sort_by(nearest_first);
         losers.truncate(MAX_LOSERS);
-        Routed {
-            candidates,
-            losers,
-            threshold: self.weights.threshold,
-            considered,
-            engine: Engine::Exact,
-            unmet,
+        Routed { candidates, losers, threshold: self.weights.threshold, considered, engine, unmet }
+    }
+
+    /// Agents that are not gone for good.
+    fn living(&self) -> impl Iterator<Item = (&AgentId, &Entry)> {
+        self.agents.iter().filter(|(_, e)| !e.retired())
+    }
+
+    /// Of those that pass, who is worth scoring: all while the scan is exact, else the nearest by meaning and by words.
+    fn shortlist(
+        &self,
+        query: &Query,
+        passing: &BTreeSet<u32>,
+        vectors: usize,
+        lexical: &BTreeMap<u32, f64>,
+    ) -> (BTreeSet<u32>, Engine) {
+        if self.vectors.engine(vectors) == Engine::Exact {
+            return (passing.clone(), Engine::Exact);
         }
+        let k = (query.limit.saturating_mul(VECTORS_PER_CANDIDATE)).max(FEWEST_SCORED);
+        let (hits, engine) =
+            self.vectors.nearest(&query.vector, k, vectors, &|key| passing.contains(&key.agent));
+        let mut scored: BTreeSet<u32> = hits.iter().map(|h| h.key.agent).collect();
+        let mut by_words: Vec<(&u32, &f64)> = lexical.iter().filter(|(n, _)| passing.contains(n)).collect();
+        by_words.sort_by(|a, b| b.1.total_cmp(a.1).then_with(|| a.0.cmp(b.0)));
+        scored.extend(by_words.into_iter().take(FEWEST_SCORED).map(|(n, _)| *n));
+        (scored, engine)
+    }
+
+    /// The refused that are nearest to the task.
+    fn nearest_refused(
+        &self,
+        query: &Query,
+        mut refused: BTreeMap<u32, LostBy>,
+        engine: Engine,
+    ) -> Vec<Loser> {
+        if engine == Engine::Hnsw {
+            let all = |_| true;
+            let (hits, _) = self.vectors.nearest(&query.vector, 2 * MAX_LOSERS, usize::MAX, &all);
+            let near: BTreeSet<u32> = hits.iter().map(|h| h.key.agent).collect();
+            refused.retain(|n, _| near.contains(n));
+        }
+        let loser = |(number, reason)| {
+            let (agent, entry) = self.numbered(number)?;
+            let similarity = self.plain_similarity(entry, query);
+            Some(Loser { agent: agent.clone(), similarity, reason })
+        };
+        refused.into_iter().filter_map(loser).collect()
     }
 
     /// Every hard requirement this agent fails, in the order they are checked.
@@ -58,21 +125,20 @@ impl Directory {
         if capability.model != self.model {
             reasons.push(LostBy::OtherModel { model: capability.model.clone() });
         }
-        if capability.effects == crate::Effects::Write && !query.allow_write {
+        if capability.effects == Effects::Write && !query.allow_write {
             reasons.push(LostBy::Effects);
         }
         let lacks = policy::lacking(&query.policies, &capability.policies);
         if !lacks.is_empty() {
             reasons.push(LostBy::Policy { lacks });
         }
-        let surely_lacks = query.skills.iter().any(|s| !capability.skills.maybe_contains(s));
-        if surely_lacks || !query.skills.is_empty() {
-            let has = skills::keys(entry.card.skills());
-            let lacks: Vec<String> =
-                query.skills.iter().filter(|s| !has.contains(&s.trim().to_lowercase())).cloned().collect();
-            if !lacks.is_empty() {
-                reasons.push(LostBy::Skill { lacks });
-            }
+        // The filter says no for sure; its yes is confirmed by the list.
+        let lacks = |skill: &&String| {
+            !capability.skills.maybe_contains(skill) || !entry.skills.contains(&skill.trim().to_lowercase())
+        };
+        let lacks: Vec<String> = query.skills.iter().filter(lacks).cloned().collect();
+        if !lacks.is_empty() {
+            reasons.push(LostBy::Skill { lacks });
         }
         let price = expected_price(&capability.offer);
         if let Some(budget) = query.budget.filter(|b| price > *b) {
@@ -81,21 +147,11 @@ impl Directory {
         reasons
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what was found on the way here")]
-    fn candidate(
-        &self,
-        query: &Query,
-        agent: &AgentId,
-        entry: &Entry,
-        of: &str,
-        cosine: f64,
-        lexical: f64,
-        now: Time,
-    ) -> Candidate {
+    fn candidate(&self, query: &Query, agent: &AgentId, entry: &Entry, lexical: f64, now: Time) -> Candidate {
         let capability = entry.card.capability();
         let offer = &capability.offer;
         let price = expected_price(offer);
-        let load = self.load(agent);
+        let (of, cosine) = best_vector(entry, &query.vector);
         let factors = Factors {
             similarity: self.weights.similarity(cosine, lexical),
             best_vector: of.to_owned(),
@@ -103,7 +159,7 @@ impl Directory {
             policy: 1.0,
             resources: self.weights.resources(&query.needs, offer),
             price: self.weights.price(price, query.budget),
-            load: self.weights.load(load.queue, offer.concurrency),
+            load: self.weights.load(self.load(agent).queue, offer.concurrency),
             spec: Weights::spec(query.spec.as_ref(), entry.spec.as_ref()),
             reputation: self.reputation.factor(agent, &query.vector, now),
         };
@@ -119,33 +175,55 @@ impl Directory {
             worst_case: offer.worst_case(),
             concurrency: offer.concurrency.max(1),
             effects: capability.effects,
-            skills: skills::keys(entry.card.skills()),
+            skills: entry.skills.clone(),
             base_model: capability.base_model.clone(),
         }
     }
 
-    /// Which requirement stands in the way: the one that most of those who fail it fail alone.
-    fn unmet(&self, query: &Query) -> Option<Unmet> {
-        let mut alone: Vec<(LostBy, Loser)> = Vec::new();
-        let mut fewest: Option<(usize, Loser)> = None;
-        for (agent, entry) in self.agents.iter().filter(|(_, e)| !e.retired()) {
-            let mut reasons = self.refusals(query, agent, entry);
+    /// What stands in the way when nobody passes: the requirement that the nearest agent fails, where nearest is who
+    /// fails the fewest, then who fits best.
+    fn unmet(&self, query: &Query, best: Option<&Candidate>) -> Option<Unmet> {
+        let threshold = self.weights.threshold;
+        if let Some(best) = best {
+            let weakest = best.factors.weakest().to_owned();
+            let reason = LostBy::Threshold { alpha: best.alpha, threshold, weakest };
+            let nearest = Loser { agent: best.agent.clone(), similarity: best.factors.similarity, reason };
+            let lacked_by = self.living().filter(|(a, e)| self.refusals(query, a, e).is_empty()).count();
+            let requirement = format!("a score above {threshold}");
+            return Some(Unmet { requirement, lacked_by, nearest: Some(nearest) });
+        }
+        let mut lone: BTreeMap<&'static str, usize> = BTreeMap::new();
+        let mut nearest: Option<(usize, Loser)> = None;
+        for (agent, entry) in self.living() {
+            let reasons = self.refusals(query, agent, entry);
             let count = reasons.len();
-            let Some(reason) = reasons.pop() else { continue };
-            let similarity = best_vector(entry, &query.vector).1.max(0.0);
-            let loser = Loser { agent: agent.clone(), similarity, reason: reason.clone() };
+            let Some(reason) = reasons.into_iter().next() else { continue };
             if count == 1 {
-                alone.push((reason, loser.clone()));
+                *lone.entry(reason.name()).or_default() += 1;
             }
-            let better = |(n, l): &(usize, Loser)| count < *n || (count == *n && similarity > l.similarity);
-            if fewest.as_ref().is_none_or(better) {
-                fewest = Some((count, loser));
+            let loser =
+                Loser { agent: agent.clone(), similarity: self.plain_similarity(entry, query), reason };
+            let nearer = |(n, l): &(usize, Loser)| {
+                count < *n || (count == *n && nearest_first(&loser, l) == Ordering::Less)
+            };
+            if nearest.as_ref().is_none_or(nearer) {
+                nearest = Some((count, loser));
             }
         }
-        let (_, nearest) = fewest?;
-        let requirement = requirement(&nearest.reason);
-        let lacked_by = alone.iter().filter(|(r, _)| r.name() == nearest.reason.name()).count();
-        Some(Unmet { requirement, lacked_by, nearest: Some(nearest) })
+        let Some((_, nearest)) = nearest else {
+            return Some(Unmet { requirement: "an agent".to_owned(), lacked_by: 0, nearest: None });
+        };
+        let lacked_by = lone.get(nearest.reason.name()).copied().unwrap_or(0);
+        Some(Unmet { requirement: requirement(&nearest.reason), lacked_by, nearest: Some(nearest) })
+    }
+
+    /// The cosine with the task, at least 0; 0 for vectors of another model, which cannot be compared.
+    fn plain_similarity(&self, entry: &Entry, query: &Query) -> f64 {
+        if entry.card.capability().model == self.model {
+            best_vector(entry, &query.vector).1.max(0.0)
+        } else {
+            0.0
+        }
     }
 }
 
@@ -157,12 +235,17 @@ fn requirement(reason: &LostBy) -> String {
         LostBy::OtherModel { .. } => "an agent with vectors of this model".to_owned(),
         LostBy::Effects => "an agent that only reads".to_owned(),
         LostBy::Policy { lacks } => {
-            format!("policy {}", lacks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+            format!("policy {}", lacks.iter().map(Policy::to_string).collect::<Vec<_>>().join(", "))
         }
         LostBy::Skill { lacks } => format!("skill {}", lacks.join(", ")),
         LostBy::Price { budget, .. } => format!("budget {budget}"),
-        LostBy::Rank { .. } => "a better score".to_owned(),
+        LostBy::Threshold { threshold, .. } => format!("a score above {threshold}"),
+        LostBy::Rank { .. } => "a place among those wanted".to_owned(),
     }
+}
+
+fn nearest_first(a: &Loser, b: &Loser) -> Ordering {
+    b.similarity.total_cmp(&a.similarity).then_with(|| a.agent.cmp(&b.agent))
 }
 
 /// The nearest of an agent's vectors and its cosine; earlier ones win ties.
@@ -183,11 +266,33 @@ fn expected_price(offer: &Offer) -> Money {
 }
 
 impl Factors {
+    /// The factors by name, in the order of the score.
+    #[must_use]
+    pub fn named(&self) -> [(&'static str, f64); 7] {
+        [
+            ("similarity", self.similarity),
+            ("policy", self.policy),
+            ("resources", self.resources),
+            ("price", self.price),
+            ("load", self.load),
+            ("spec", self.spec),
+            ("reputation", self.reputation),
+        ]
+    }
+
     /// The score α: the product of the factors.
     #[must_use]
     pub fn alpha(&self) -> f64 {
-        let Self { similarity, best_vector: _, lexical: _, policy, resources, price, load, spec, reputation } =
-            self;
-        similarity * policy * resources * price * load * spec * reputation
+        self.named().iter().map(|(_, factor)| factor).product()
+    }
+
+    /// The name of the lowest factor; the earlier of equals.
+    #[must_use]
+    pub fn weakest(&self) -> &'static str {
+        let named = self.named();
+        named.iter().min_by(|a, b| a.1.total_cmp(&b.1)).expect("there are seven").0
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,77 @@
+//! A hierarchical navigable small world graph (Malkov and Yashunin, arXiv 1603.09320) over `hnsw_rs`.
+//!
+//! What we know of `hnsw_rs` 0.3.5 and rely on: single inserts use no threads and a generator with a fixed seed, so
+//! the same sequence gives the same graph; there is no deletion; and its own filtered search can panic when the
+//! filter empties the result heap, so filtering happens outside.
+
+use std::fmt;
+
+use hnsw_rs::prelude::{Distance, Hnsw};
+
+use super::exact::RowId;
+use crate::vector::{Vector, dot};
+
+/// Links of a point in a layer; the bottom layer has twice as many. 16 to 24 suit sentence embeddings.
+const LINKS: usize = 20;
+/// Candidates kept while a point is linked.
+const EF_CONSTRUCTION: usize = 160;
+/// Fewest candidates kept in a search.
+const EF_SEARCH: usize = 96;
+/// Layers; 16 are enough for any number of points.
+const LAYERS: usize = 16;
+/// Of dead points in a hundred, from when on a rebuild pays.
+const WORN_PERCENT: usize = 25;
+
+/// One minus the cosine of unit vectors, never negative: the library asserts that.
+#[derive(Clone, Copy, Debug, Default)]
+struct CosineDistance;
+
+impl Distance<f32> for CosineDistance {
+    fn eval(&self, a: &[f32], b: &[f32]) -> f32 {
+        (1.0 - dot(a, b)).max(0.0)
+    }
+}
+
+/// A graph that only grows; rows that are gone stay as tombstones until it is rebuilt.
+pub struct Graph {
+    graph: Hnsw<'static, f32, CosineDistance>,
+    points: usize,
+    dead: usize,
+}
+
+impl Graph {
+    /// An empty graph for about `expected` points.
+    pub(super) fn new(expected: usize) -> Self {
+        let graph = Hnsw::new(LINKS, expected.max(1), LAYERS, EF_CONSTRUCTION, CosineDistance);
+        Self { graph, points: 0, dead: 0 }
+    }
+
+    /// Links a row in.
+    pub(super) fn insert(&mut self, id: RowId, vector: &Vector) {
+        self.graph.insert((vector.as_slice(), id.0));
+        self.points += 1;
+    }
+
+    /// Counts a row that is gone.
+    pub(super) fn bury(&mut self) {
+        self.dead += 1;
+    }
+
+    /// Whether so many points are dead that a rebuild pays.
+    pub(super) fn is_worn(&self) -> bool {
+        self.dead * 100 > self.points * WORN_PERCENT
+    }
+
+    /// About the `k` nearest live rows, and dead ones among them.
+    pub(super) fn search(&self, query: &Vector, k: usize) -> Vec<RowId> {
+        let wanted = k + k * self.dead / self.points.max(1);
+        let found = self.graph.search(query.as_slice(), wanted, EF_SEARCH.max(wanted + wanted / 2));
+        found.into_iter().map(|n| RowId(n.d_id)).collect()
+    }
+}
+
+impl fmt::Debug for Graph {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Graph({} points, {} dead)", self.points, self.dead)
+    }
+}
