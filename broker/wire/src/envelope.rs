@@ -164,7 +164,11 @@ fn is_bare(members: &Map<String, Value>) -> bool {
 
 /// Everything that does not depend on where and when it arrived.
 fn verify(fed: &Namespace, mut members: Map<String, Value>) -> Result<Envelope, Reason> {
-    fn text<'a>(members: &'a Map<String, Value>, wanted: &'static str, name: &str) -> Result<&'a str, Reason> {
+    fn text<'a>(
+        members: &'a Map<String, Value>,
+        wanted: &'static str,
+        name: &str,
+    ) -> Result<&'a str, Reason> {
         let found = members.get(name).and_then(Value::as_str);
         found.ok_or(Reason::Malformed { source: Malformed::Unexpected { wanted } })
     }
@@ -187,7 +191,9 @@ fn verify(fed: &Namespace, mut members: Map<String, Value>) -> Result<Envelope, 
         return Err(Reason::WrongKey { from, key });
     }
     let signature = match members.remove("sig") {
-        Some(Value::String(text)) => text.parse::<Signature>().map_err(|_| Reason::BadSignature { from: from.clone() })?,
+        Some(Value::String(text)) => {
+            text.parse::<Signature>().map_err(|_| Reason::BadSignature { from: from.clone() })?
+        }
         _ => return Err(Reason::BadSignature { from }),
     };
     let value = Value::Object(members);

@@ -145,6 +145,25 @@ impl WorkId {
     }
 }
 
+impl ClusterId {
+    /// The cluster of this number on a subtask; 0 is where its agents draft, each alone, before there are clusters.
+    ///
+    /// # Errors
+    /// When the subtask's key cannot be part of a topic.
+    pub fn new(job: &JobId, subtask: &str, number: u32) -> Result<Self, InvalidId> {
+        format!("{job}.{subtask}.{number}").parse()
+    }
+
+    /// Whether drafts of `room` may be read in this cluster: it is number 0 of the same subtask.
+    #[must_use]
+    pub fn reads_drafts_of(&self, room: &Self) -> bool {
+        match (self.0.rsplit_once('.'), room.0.rsplit_once('.')) {
+            (Some((own, _)), Some((theirs, "0"))) => own == theirs,
+            _ => false,
+        }
+    }
+}
+
 impl JobId {
     /// The id of a submission that names none: the hash of its canonical body, so the same bytes are one job.
     #[must_use]

@@ -156,7 +156,10 @@ mod tests {
             let protected = URL_SAFE_NO_PAD.encode(codec::canonical(&header));
             let signature = key.sign(&signing_input(&protected, &card)).to_string();
             let outcome = verify_detached(&card, &AgentCardSignature { protected, signature });
-            assert!(matches!(outcome, Err(Error::Header { .. } | Error::WrongKey { .. })), "{header}: {outcome:?}");
+            assert!(
+                matches!(outcome, Err(Error::Header { .. } | Error::WrongKey { .. })),
+                "{header}: {outcome:?}"
+            );
         }
     }
 }

@@ -14,7 +14,9 @@ pub struct Namespace(String);
 
 /// A text that cannot be a namespace.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("wanted a namespace of levels of A-Z, a-z, 0-9, _, - and . separated by /, at most 128 bytes, found {0:?}")]
+#[error(
+    "wanted a namespace of levels of A-Z, a-z, 0-9, _, - and . separated by /, at most 128 bytes, found {0:?}"
+)]
 pub struct InvalidNamespace(String);
 
 impl Default for Namespace {
@@ -135,11 +137,9 @@ impl Topic {
     #[must_use]
     pub fn class(&self) -> Class {
         match self {
-            Self::Jobs
-            | Self::JobControl(_)
-            | Self::Tasks(_)
-            | Self::Inbox(_)
-            | Self::Calls => Class::Command,
+            Self::Jobs | Self::JobControl(_) | Self::Tasks(_) | Self::Inbox(_) | Self::Calls => {
+                Class::Command
+            }
             Self::JobLog(_)
             | Self::JobEvents(_)
             | Self::JobProgress(_)

@@ -48,7 +48,8 @@ fn status() -> (Topic, Envelope) {
 
 fn command() -> (Topic, Envelope) {
     let topic = Topic::Inbox(atlas());
-    let mut envelope = message("work.reply", &topic, Some(Duration::from_secs(60)), json!({ "text": "42 €" }));
+    let mut envelope =
+        message("work.reply", &topic, Some(Duration::from_secs(60)), json!({ "text": "42 €" }));
     envelope.header.trace = Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned());
     (topic, envelope)
 }

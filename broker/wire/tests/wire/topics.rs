@@ -147,7 +147,13 @@ fn bad_ids_are_refused() {
     let (good, upper) = (atlas().to_string(), atlas().to_string().to_uppercase());
     refused::<NodeId>(&["atlas", "atlas.", "atlas.short", &upper, &format!("{good}a"), &format!(".{good}")]);
     refused::<NodeId>(&["atlas.abcdefghij234561", "atlas.abcdefghij23456/"]);
-    refused::<AgentId>(&["calc", &good, &format!("@{good}"), &format!("a@b@{good}"), &format!("Calc@{good}")]);
+    refused::<AgentId>(&[
+        "calc",
+        &good,
+        &format!("@{good}"),
+        &format!("a@b@{good}"),
+        &format!("Calc@{good}"),
+    ]);
     assert!(serde_json::from_str::<JobId>("\"bad id\"").is_err(), "an id is checked when it is deserialised");
 }
 
