@@ -66,6 +66,9 @@ pub enum Ask {
         parts: Vec<Part>,
         /// How to put them together.
         mode: SynthesisMode,
+        /// The key of the part that everything else leads to, if there is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lead: Option<String>,
     },
 }
 

@@ -52,7 +52,7 @@ pub struct Content {
     pub job: JobId,
     /// The subtask's key in the plan.
     pub subtask: String,
-    /// The channel it stands on.
+    /// The channel it stands on; for first drafts, written before there are clusters, number 0 of the subtask.
     pub cluster: ClusterId,
     /// The round it belongs to; 0 for first drafts.
     pub round: u32,
@@ -387,7 +387,8 @@ impl Channel {
         if self.entries.get(&entry.hash).is_some_and(|known| known.sig == entry.sig) {
             return Ok(Inserted::Known);
         }
-        if entry.content.cluster != self.cluster {
+        let draft = entry.kind() == EntryKind::Draft && self.cluster.reads_drafts_of(&entry.content.cluster);
+        if entry.content.cluster != self.cluster && !draft {
             let found = entry.content.cluster.clone();
             return Err(RejectedEntry::WrongChannel { wanted: self.cluster.clone(), found });
         }
@@ -397,9 +398,14 @@ impl Channel {
         }
         entry.verify()?;
         let (hash, slot) = (entry.hash.clone(), slot(&entry));
-        if self.entries.insert(hash.clone(), entry).is_some() {
+        // The same content may be signed twice with different bytes; which copy stays must not depend on order.
+        if let Some(known) = self.entries.get_mut(&hash) {
+            if entry.sig.as_bytes() < known.sig.as_bytes() {
+                *known = entry;
+            }
             return Ok(Inserted::Known);
         }
+        self.entries.insert(hash.clone(), entry);
         let variants: Vec<EntryHash> = self.of_slot(slot).map(|e| e.hash.clone()).collect();
         for extra in variants.into_iter().skip(MAX_VARIANTS) {
             self.entries.remove(&extra);
@@ -624,3 +630,6 @@ impl<'de> Deserialize<'de> for EntryHash {
         String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests;

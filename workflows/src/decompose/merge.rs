@@ -387,3 +387,6 @@ impl<'de> Deserialize<'de> for PlanHash {
         String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests;

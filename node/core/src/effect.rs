@@ -1,0 +1,162 @@
+//! What goes into the machine and what comes out.
+
+use foa_capability::profile::AgentProfile;
+use foa_capability::{Money, Vector};
+use foa_wire::{AgentName, Boot, Connection, Filter, JobId, MessageId, NodeId, Time, Topic, WorkId};
+use foa_workflows::work::{Answer, Ask, Usage};
+
+use crate::body::Body;
+use crate::journal::NodeRecord;
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The broker is there.
+    Connected {
+        /// Which connection of this boot it is.
+        connection: Connection,
+    },
+    /// The broker is gone; the shell tries again by itself.
+    Disconnected,
+    /// A message arrived whose signature and class the shell has checked.
+    Received(Box<Received>),
+    /// A message arrived that the shell could not let in.
+    Refused {
+        /// A stable name.
+        reason: String,
+        /// Who sent it, as far as it says.
+        sender: String,
+        /// Where it arrived.
+        subject: String,
+        /// In words.
+        detail: String,
+    },
+    /// These are our agents now. Those not named any more are retired.
+    Advertise(Vec<Advertised>),
+    /// One of our agents answered.
+    Answered {
+        /// The work.
+        work: WorkId,
+        /// Its answer, or a failure by name and in words.
+        outcome: Result<(Answer, Usage), (String, String)>,
+    },
+    /// One of our agents has something to show while it works.
+    Working {
+        /// The work.
+        work: WorkId,
+        /// What to show.
+        text: String,
+    },
+    /// The embedder's answer.
+    Embedded {
+        /// The question.
+        id: EmbedId,
+        /// One vector per text, or what went wrong.
+        result: Result<Vec<Vector>, String>,
+    },
+    /// Take nothing new.
+    Drain,
+    /// Say goodbye; the last input.
+    Leave,
+    /// Time has passed.
+    Tick,
+}
+
+/// A message whose envelope has been checked.
+#[derive(Clone, Debug)]
+pub struct Received {
+    /// Where it arrived.
+    pub topic: Topic,
+    /// Who signed it; `None` is a bare submission.
+    pub from: Option<NodeId>,
+    /// The sender's start.
+    pub boot: Boot,
+    /// Its id.
+    pub id: Option<MessageId>,
+    /// When it stops meaning anything.
+    pub expires: Option<Time>,
+    /// What it says.
+    pub body: Body,
+    /// The id the same bytes would have as a job, for submissions that name none.
+    pub job: Option<JobId>,
+}
+
+/// One of our agents and what it means.
+#[derive(Clone, Debug)]
+pub struct Advertised {
+    /// As its operator describes it.
+    pub profile: AgentProfile,
+    /// One vector per text of [`AgentProfile::texts`].
+    pub vectors: Vec<Vector>,
+}
+
+/// An effect, and what must be durable before it may happen.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// The [`Effect::Persist`] that must be on disk first.
+    pub after: Option<u64>,
+    /// What to do.
+    pub effect: Effect,
+}
+
+/// What to do.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Publish.
+    Send(Box<Send>),
+    /// Receive what matches.
+    Subscribe(Vec<Filter>),
+    /// Receive it no longer.
+    Unsubscribe(Vec<Filter>),
+    /// Remove the broker's retained message.
+    Clear(Topic),
+    /// Have one of our agents think. The answer is an [`Input::Answered`].
+    Ask {
+        /// The work.
+        work: WorkId,
+        /// The agent.
+        agent: AgentName,
+        /// The question.
+        ask: Box<Ask>,
+        /// When the answer is no longer wanted.
+        deadline: Time,
+        /// The most it may cost.
+        cap: Option<Money>,
+    },
+    /// The answer is no longer wanted.
+    Abort {
+        /// The work.
+        work: WorkId,
+    },
+    /// Find out what these texts mean. The answer is an [`Input::Embedded`].
+    Embed {
+        /// To recognise the answer.
+        id: EmbedId,
+        /// The texts.
+        texts: Vec<String>,
+    },
+    /// Append to the journal.
+    Persist {
+        /// Number of the record, gap-free within a run.
+        seq: u64,
+        /// The record.
+        record: Box<NodeRecord>,
+    },
+    /// Remove a job's records from the journal.
+    Forget(JobId),
+}
+
+/// A message to publish.
+#[derive(Clone, Debug)]
+pub struct Send {
+    /// Where.
+    pub topic: Topic,
+    /// When it stops meaning anything; commands have it, states do not.
+    pub expires: Option<Time>,
+    /// What it says.
+    pub body: Body,
+}
+
+/// An embedding question of this run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EmbedId(pub u64);

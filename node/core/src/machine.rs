@@ -1,0 +1,354 @@
+//! The dispatch: one input in, outputs out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use foa_capability::ModelId;
+use foa_wire::topic::Class;
+use foa_wire::{Boot, Connection, Filter, NodeId, NodeKey, NodeName, Time, Topic};
+
+use crate::body::Body;
+use crate::coordinator::Coordinator;
+use crate::effect::{Effect, EmbedId, Input, Output, Received, Send};
+use crate::journal::NodeRecord;
+use crate::membership::Membership;
+use crate::queries::Asked;
+use crate::refusal::{Refusal, Refusals};
+use crate::status::Role;
+use crate::window::Window;
+use crate::worker::Worker;
+
+/// How long a command means anything, unless it says otherwise.
+pub(crate) const COMMAND_LIFE: std::time::Duration = std::time::Duration::from_secs(300);
+
+/// A node's name and key.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    id: NodeId,
+    key: NodeKey,
+}
+
+impl Identity {
+    /// The identity of whoever holds this key, under this name.
+    #[must_use]
+    pub fn new(name: NodeName, key: NodeKey) -> Self {
+        Self { id: NodeId::new(name, &key.public()), key }
+    }
+
+    /// The node's id.
+    #[must_use]
+    pub fn id(&self) -> &NodeId {
+        &self.id
+    }
+
+    /// The node's key.
+    #[must_use]
+    pub fn key(&self) -> &NodeKey {
+        &self.key
+    }
+}
+
+/// What a node is told at its start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What it is for.
+    pub roles: BTreeSet<Role>,
+    /// Who may control any job.
+    pub operators: BTreeSet<NodeId>,
+    /// Whether submissions without a signature are taken.
+    pub accept_unsigned: bool,
+    /// The embedding model whose vectors it compares.
+    pub model: ModelId,
+    /// The program's version, for its status.
+    pub version: String,
+    /// Jobs held at once, at most.
+    pub max_jobs: usize,
+    /// Pieces of work waiting for one agent, at most.
+    pub max_queue: usize,
+}
+
+/// Why a journal cannot be taken up.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the log of job {job} is broken: {source}")]
+pub struct BrokenJournal {
+    job: foa_wire::JobId,
+    source: foa_workflows::engine::BrokenLog,
+}
+
+/// Everything a node decides.
+#[derive(Debug)]
+pub struct NodeMachine {
+    pub(crate) me: Identity,
+    pub(crate) config: Config,
+    pub(crate) boot: Boot,
+    pub(crate) connection: Connection,
+    pub(crate) connected: bool,
+    pub(crate) draining: bool,
+    pub(crate) membership: Membership,
+    pub(crate) worker: Worker,
+    pub(crate) coordinator: Coordinator,
+    pub(crate) refusals: Refusals,
+    pub(crate) embeds: BTreeMap<EmbedId, Asked>,
+    window: Window,
+    next_embed: u64,
+    persisted: u64,
+    out: Vec<Output>,
+}
+
+impl NodeMachine {
+    /// A node that starts, with what its journal holds from before.
+    ///
+    /// # Errors
+    /// When a job's log has a gap or no beginning.
+    pub fn new(me: Identity, config: Config, boot: Boot, journal: Vec<NodeRecord>) -> Result<Self, BrokenJournal> {
+        let membership = Membership::new(&config, me.id().clone());
+        let mut worker = Worker::default();
+        let mut logs: BTreeMap<foa_wire::JobId, Vec<foa_workflows::Record>> = BTreeMap::new();
+        for record in journal {
+            match record {
+                NodeRecord::Job { record } => logs.entry(record.job.clone()).or_default().push(*record),
+                NodeRecord::Started { work } => worker.remember_started(work),
+                NodeRecord::Finished { reply } => worker.remember_finished(*reply),
+            }
+        }
+        let coordinator = Coordinator::recover(logs, me.id())
+            .map_err(|(job, source)| BrokenJournal { job, source })?;
+        Ok(Self {
+            me,
+            config,
+            boot,
+            connection: Connection(0),
+            connected: false,
+            draining: false,
+            membership,
+            worker,
+            coordinator,
+            refusals: Refusals::default(),
+            embeds: BTreeMap::new(),
+            window: Window::default(),
+            next_embed: 0,
+            persisted: 0,
+            out: Vec::new(),
+        })
+    }
+
+    /// Who this is.
+    #[must_use]
+    pub fn id(&self) -> &NodeId {
+        self.me.id()
+    }
+
+    /// Its start.
+    #[must_use]
+    pub fn boot(&self) -> Boot {
+        self.boot
+    }
+
+    /// Takes one input.
+    pub fn handle(&mut self, input: Input, now: Time) -> Vec<Output> {
+        match input {
+            Input::Connected { connection } => self.connected(connection, now),
+            Input::Disconnected => self.connected = false,
+            Input::Received(received) => self.received(*received, now),
+            Input::Refused { reason, sender, subject, detail } => {
+                self.refuse(&reason, sender, subject, detail, now);
+            }
+            Input::Advertise(agents) => self.advertise(agents, now),
+            Input::Answered { work, outcome } => self.answered(&work, outcome, now),
+            Input::Working { work, text } => self.working(&work, text),
+            Input::Embedded { id, result } => self.embedded(id, result, now),
+            Input::Drain => {
+                self.draining = true;
+                self.publish_status(now);
+            }
+            Input::Leave => self.leave(now),
+            Input::Tick => self.tick(now),
+        }
+        std::mem::take(&mut self.out)
+    }
+
+    /// When the machine wants an [`Input::Tick`].
+    #[must_use]
+    pub fn wake(&self) -> Option<Time> {
+        [self.membership.wake(), self.coordinator.wake(), self.worker.wake()].into_iter().flatten().min()
+    }
+
+    /// Whether nothing is being worked on: no agent thinks, no job is open.
+    #[must_use]
+    pub fn idle(&self) -> bool {
+        self.worker.idle() && self.coordinator.open_jobs() == 0
+    }
+
+    fn connected(&mut self, connection: Connection, now: Time) {
+        self.connected = true;
+        self.connection = connection;
+        let me = self.id().clone();
+        let mut filters = vec![
+            Filter::One(Topic::Inbox(me.clone())),
+            Filter::One(Topic::Calls),
+            Filter::TasksOf(me.clone()),
+        ];
+        if self.is(Role::Coordinator) {
+            filters.extend([
+                Filter::Cards,
+                Filter::CardUpdates,
+                Filter::Statuses,
+                Filter::Controls,
+                Filter::One(Topic::Jobs),
+            ]);
+        }
+        filters.extend(self.worker.channels().map(|c| Filter::One(Topic::Channel(c.clone()))));
+        self.effect(Effect::Subscribe(filters));
+        self.publish_status(now);
+        self.republish_cards(now);
+        self.introduce(now);
+        self.republish_results();
+        self.resume_jobs(now);
+    }
+
+    fn tick(&mut self, now: Time) {
+        self.membership_tick(now);
+        self.worker_tick(now);
+        self.coordinator_tick(now);
+    }
+
+    fn received(&mut self, message: Received, now: Time) {
+        if let (Some(from), Some(id), Some(expires), Class::Command) =
+            (&message.from, &message.id, message.expires, message.topic.class())
+        {
+            if !self.window.first_time(from, message.boot, id, expires, now) {
+                return;
+            }
+        }
+        let Received { topic, from, body, job, .. } = message;
+        let Some(from) = from else {
+            return self.bare(body, job, now);
+        };
+        match (&topic, body) {
+            (Topic::Jobs, Body::JobSubmit(submission)) => self.submitted(submission, Some(from), job, now),
+            (Topic::JobControl(id), Body::JobControl(control)) => self.control(id, control, &from, now),
+            (Topic::Tasks(agent), Body::Work(work)) if work.agent == *agent && work.holder == from => {
+                self.work(*work, now);
+            }
+            (Topic::Tasks(_), Body::WorkCancel(cancel)) => self.cancel_work(&cancel.work, &from, now),
+            (Topic::Inbox(_), Body::WorkReply(reply)) if *reply.agent.node() == from => {
+                self.work_reply(*reply, now);
+            }
+            (Topic::Inbox(_), Body::JobAccepted(accepted)) if accepted.term.holder == from => {
+                self.accepted_elsewhere(&accepted, now);
+            }
+            (Topic::Inbox(_), Body::ChannelRequest(request)) => self.channel_request(&request, from, now),
+            (Topic::Inbox(_), Body::ChannelEntries(entries)) => self.channel_entries(entries, now),
+            (Topic::Inbox(_), Body::Digest(digest)) => self.digest(&digest, &from, now),
+            (Topic::Inbox(_), Body::CardRequest(request)) => self.card_request(&request, &from, now),
+            (Topic::Inbox(_), Body::Cards(cards)) => self.cards(cards, &from, now),
+            (Topic::Inbox(_), Body::Query(query)) => self.query(query, from, now),
+            (Topic::Calls, Body::Roll(roll)) => self.roll_call(&roll, now),
+            (Topic::Channel(cluster), Body::Entry(entry)) => self.channel_entry(&cluster.clone(), *entry, now),
+            (Topic::Card(agent), Body::Card(card)) if card.agent() == agent => self.card(*card, &from, now),
+            (Topic::CardUpdates(_), Body::CardDelta(delta)) => self.card_delta(&delta, &from, now),
+            (Topic::Status(node), Body::Status(status)) if *node == status.node => self.status(status, now),
+            (Topic::Status(_) | Topic::Card(_) | Topic::Tasks(_) | Topic::Inbox(_), body) => {
+                let detail = format!("a {} does not belong here from this sender", body.kind());
+                self.refuse("out-of-place", from.to_string(), topic.to_string(), detail, now);
+            }
+            // What others watch passes us by.
+            (
+                Topic::JobEvents(_)
+                | Topic::JobProgress(_)
+                | Topic::JobLog(_)
+                | Topic::Result(_)
+                | Topic::Enforcement,
+                _,
+            ) => {}
+            (
+                Topic::Jobs | Topic::JobControl(_) | Topic::Channel(_) | Topic::Calls | Topic::CardUpdates(_),
+                body,
+            ) => {
+                let detail = format!("a {} does not belong here", body.kind());
+                self.refuse("out-of-place", from.to_string(), topic.to_string(), detail, now);
+            }
+        }
+    }
+
+    fn bare(&mut self, body: Body, job: Option<foa_wire::JobId>, now: Time) {
+        match body {
+            Body::JobSubmit(submission) => self.submitted(submission, None, job, now),
+            other => {
+                let detail = format!("wanted a signature on a {}", other.kind());
+                self.refuse("unsigned", "unknown".to_owned(), other.kind().to_owned(), detail, now);
+            }
+        }
+    }
+
+    fn embedded(&mut self, id: EmbedId, result: Result<Vec<foa_capability::Vector>, String>, now: Time) {
+        match self.embeds.remove(&id) {
+            Some(Asked::Job { job, texts }) => self.job_embedded(&job, texts, result, now),
+            Some(Asked::Route { id, asker, question }) => {
+                self.route_embedded(id, asker, &question, result, now);
+            }
+            None => {}
+        }
+    }
+
+    pub(crate) fn is(&self, role: Role) -> bool {
+        self.config.roles.contains(&role)
+    }
+
+    /// Counts a refusal and tells auditors, at a bounded rate.
+    pub(crate) fn refuse(&mut self, reason: &str, sender: String, subject: String, detail: String, now: Time) {
+        tracing::debug!(reason, %sender, %subject, %detail, "refused");
+        let about_reports = subject == Topic::Enforcement.to_string();
+        let refusal = Refusal { reason: reason.to_owned(), sender, subject, detail, at: now };
+        if let Some(report) = self.refusals.record(refusal) {
+            if !about_reports {
+                self.send(Topic::Enforcement, Body::Enforcement(report));
+            }
+        }
+    }
+
+    /// An effect that needs nothing to be durable.
+    pub(crate) fn effect(&mut self, effect: Effect) {
+        self.out.push(Output { after: None, effect });
+    }
+
+    /// An effect that must wait for all that was to be persisted so far.
+    pub(crate) fn effect_after(&mut self, effect: Effect) {
+        let after = (self.persisted > 0).then_some(self.persisted);
+        self.out.push(Output { after, effect });
+    }
+
+    /// Publishes a state.
+    pub(crate) fn send(&mut self, topic: Topic, body: Body) {
+        debug_assert_eq!(topic.class(), Class::State, "{topic} is a command topic");
+        self.effect(Effect::Send(Box::new(Send { topic, expires: None, body })));
+    }
+
+    /// Publishes a state once what was to be persisted is durable.
+    pub(crate) fn send_after(&mut self, topic: Topic, body: Body) {
+        self.effect_after(Effect::Send(Box::new(Send { topic, expires: None, body })));
+    }
+
+    /// Sends a command.
+    pub(crate) fn command(&mut self, topic: Topic, body: Body, now: Time) {
+        let expires = Some(now + COMMAND_LIFE);
+        self.effect(Effect::Send(Box::new(Send { topic, expires, body })));
+    }
+
+    /// Sends a command once what was to be persisted is durable.
+    pub(crate) fn command_after(&mut self, topic: Topic, body: Body, now: Time) {
+        let expires = Some(now + COMMAND_LIFE);
+        self.effect_after(Effect::Send(Box::new(Send { topic, expires, body })));
+    }
+
+    pub(crate) fn persist(&mut self, record: NodeRecord) {
+        self.persisted += 1;
+        self.effect(Effect::Persist { seq: self.persisted, record: Box::new(record) });
+    }
+
+    pub(crate) fn embed(&mut self, asked: Asked, texts: Vec<String>) {
+        let id = EmbedId(self.next_embed);
+        self.next_embed += 1;
+        self.embeds.insert(id, asked);
+        self.effect(Effect::Embed { id, texts });
+    }
+}

@@ -1,0 +1,528 @@
+//! Who is there: our cards and status, everyone else's, and the anti-entropy that makes all directories equal.
+//!
+//! Retained cards give a late coordinator most of the directory on most brokers, and never all of it on every broker. So a
+//! coordinator that connects (1) calls the roll: nodes whose cards it lacks publish them again; (2) exchanges digests with
+//! a few peers, at once and then at a slow beat (the paper's Δ-gossip). Its first routes wait until a peer has confirmed the
+//! directory or [`CONFIRM_WITHIN`] has passed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use foa_capability::card::AgentCard;
+use foa_capability::delta::CardDelta;
+use foa_capability::directory::{Applied, Directory};
+use foa_capability::presence::{Load, Presence};
+use foa_wire::{AgentId, AgentName, NodeId, Sequence, Time, Topic, Version};
+use foa_workflows::engine;
+
+use crate::body::Body;
+use crate::effect::{Advertised, Effect};
+use crate::gossip::{self, CardRequest, Cards, DirectoryDigest, Roll};
+use crate::machine::{Config, NodeMachine};
+use crate::status::{NodeStatus, Role};
+
+/// A status goes out at least this often.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// A node that was silent for this long is taken for gone, will or not.
+const SILENCE: Duration = Duration::from_secs(50);
+/// Changes of load are told at most this often.
+const STATUS_PAUSE: Duration = Duration::from_millis(500);
+/// How often directories are compared.
+const BEAT: Duration = Duration::from_secs(10);
+/// When the first comparison happens after a connection: statuses of peers arrive before.
+const FIRST_BEAT: Duration = Duration::from_millis(300);
+/// How long first routes wait for a peer to confirm the directory.
+pub(crate) const CONFIRM_WITHIN: Duration = Duration::from_millis(1200);
+/// Peers a digest goes to.
+const PEERS: usize = 3;
+/// A card lives this long and is issued anew at half of it.
+const CARD_LIFE: Duration = Duration::from_secs(24 * 3600);
+/// Cards sent in one message, by size.
+const CARDS_BYTES: usize = 160 * 1024;
+/// A node that missed the roll waits up to this long, so that not all answer at once.
+const ROLL_SPREAD_MS: u64 = 400;
+
+/// What this node knows of itself and of others.
+#[derive(Debug)]
+pub struct Membership {
+    pub(crate) own: BTreeMap<AgentName, Own>,
+    pub(crate) directory: Option<Directory>,
+    pub(crate) nodes: BTreeMap<NodeId, Known>,
+    pub(crate) ready: bool,
+    ready_at: Option<Time>,
+    version: Version,
+    status_seq: Sequence,
+    status_at: Option<Time>,
+    status_dirty: bool,
+    next_beat: Option<Time>,
+    republish_at: Option<Time>,
+    beats: u64,
+}
+
+/// One of our agents.
+#[derive(Debug)]
+pub struct Own {
+    pub(crate) advertised: Advertised,
+    pub(crate) card: AgentCard,
+}
+
+/// Another node.
+#[derive(Clone, Debug)]
+pub struct Known {
+    pub(crate) status: NodeStatus,
+    pub(crate) seen: Time,
+}
+
+impl Membership {
+    pub(crate) fn new(config: &Config, me: NodeId) -> Self {
+        let coordinator = config.roles.contains(&Role::Coordinator);
+        Self {
+            own: BTreeMap::new(),
+            directory: coordinator.then(|| Directory::new(config.model.clone(), Some(me))),
+            nodes: BTreeMap::new(),
+            ready: false,
+            ready_at: None,
+            version: Version(0),
+            status_seq: Sequence(0),
+            status_at: None,
+            status_dirty: false,
+            next_beat: None,
+            republish_at: None,
+            beats: 0,
+        }
+    }
+
+    pub(crate) fn wake(&self) -> Option<Time> {
+        let dirty = self.status_dirty.then(|| self.status_at.map_or(Time::ZERO, |at| at + STATUS_PAUSE));
+        let heartbeat = self.status_at.map(|at| at + HEARTBEAT);
+        let ready = if self.ready { None } else { self.ready_at };
+        [dirty, heartbeat, self.next_beat, self.republish_at, ready].into_iter().flatten().min()
+    }
+
+    /// The online coordinators in the order in which they may hold this job.
+    pub(crate) fn coordinators_for(&self, job: &foa_wire::JobId, me: Option<&NodeId>) -> Vec<NodeId> {
+        let online = |k: &&Known| {
+            k.status.online && !k.status.draining && k.status.roles.contains(&Role::Coordinator)
+        };
+        let mut all: Vec<NodeId> =
+            self.nodes.values().filter(online).map(|k| k.status.node.clone()).collect();
+        all.extend(me.cloned());
+        all.sort();
+        all.dedup();
+        all.sort_by_cached_key(|node| std::cmp::Reverse(gossip::rendezvous(job.as_str(), node)));
+        all
+    }
+}
+
+impl NodeMachine {
+    /// Takes our agents as they are now: new and changed ones get a new version, missing ones are retired.
+    pub(crate) fn advertise(&mut self, agents: Vec<Advertised>, now: Time) {
+        let mut present = BTreeMap::new();
+        for advertised in agents {
+            let name = advertised.profile.name.clone();
+            let same = self.membership.own.get(&name).is_some_and(|own| {
+                own.advertised.profile == advertised.profile && own.advertised.vectors == advertised.vectors
+            });
+            if let (true, Some(own)) = (same, self.membership.own.remove(&name)) {
+                present.insert(name, own);
+            } else if let Some(own) = self.issue(advertised, now) {
+                present.insert(name, own);
+            }
+        }
+        let gone = std::mem::replace(&mut self.membership.own, present);
+        for (name, own) in gone {
+            if !self.membership.own.contains_key(&name) {
+                self.retire(&own.card, now);
+            }
+        }
+        self.worker.keep_agents(self.membership.own.keys());
+        self.republish_cards(now);
+        self.membership.status_dirty = true;
+    }
+
+    fn issue(&mut self, advertised: Advertised, now: Time) -> Option<Own> {
+        self.membership.version = self.membership.version.next();
+        let id = AgentId::new(advertised.profile.name.clone(), self.id().clone());
+        let issued = AgentCard::issue(
+            &advertised.profile,
+            advertised.vectors.clone(),
+            id.clone(),
+            self.boot,
+            self.membership.version,
+            &self.config.model,
+            now,
+            CARD_LIFE,
+            self.me.key(),
+        );
+        match issued {
+            Ok(card) => Some(Own { advertised, card }),
+            Err(e) => {
+                let me = self.id().to_string();
+                self.refuse("own-card", me, id.to_string(), e.to_string(), now);
+                None
+            }
+        }
+    }
+
+    fn retire(&mut self, card: &AgentCard, now: Time) {
+        self.membership.version = self.membership.version.next();
+        let version = self.membership.version;
+        if let Ok(card) = card.retire(self.boot, version, now, CARD_LIFE, self.me.key()) {
+            self.learn_own(&card, now);
+            if self.connected {
+                self.send(Topic::Card(card.agent().clone()), Body::Card(Box::new(card)));
+            }
+        }
+    }
+
+    pub(crate) fn republish_cards(&mut self, now: Time) {
+        let cards: Vec<AgentCard> = self.membership.own.values().map(|own| own.card.clone()).collect();
+        for card in cards {
+            self.learn_own(&card, now);
+            if self.connected {
+                self.send(Topic::Card(card.agent().clone()), Body::Card(Box::new(card)));
+            }
+        }
+    }
+
+    fn learn_own(&mut self, card: &AgentCard, now: Time) {
+        if let Some(directory) = &mut self.membership.directory {
+            // Our own card is as good as we made it; a stale one is one we have replaced already.
+            let _ = directory.apply(card.clone(), now);
+        }
+    }
+
+    pub(crate) fn status_changed(&mut self) {
+        self.membership.status_dirty = true;
+    }
+
+    pub(crate) fn publish_status(&mut self, now: Time) {
+        if !self.connected {
+            return;
+        }
+        self.membership.status_seq = self.membership.status_seq.next();
+        self.membership.status_at = Some(now);
+        self.membership.status_dirty = false;
+        let status = NodeStatus {
+            node: self.id().clone(),
+            online: true,
+            draining: self.draining,
+            boot: self.boot,
+            connection: self.connection,
+            seq: self.membership.status_seq,
+            at: now,
+            roles: self.config.roles.iter().copied().collect(),
+            load: self.worker.load(),
+            jobs: u32::try_from(self.coordinator.open_jobs()).unwrap_or(u32::MAX),
+            version: self.config.version.clone(),
+        };
+        self.status_known(status.clone(), now);
+        self.send(Topic::Status(self.id().clone()), Body::Status(status));
+    }
+
+    /// Says goodbye: the last status.
+    pub(crate) fn leave(&mut self, now: Time) {
+        self.draining = true;
+        self.membership.status_seq = self.membership.status_seq.next();
+        let mut status = NodeStatus::will(self.id().clone(), self.boot, self.connection, now);
+        status.roles = self.config.roles.iter().copied().collect();
+        self.send(Topic::Status(self.id().clone()), Body::Status(status));
+    }
+
+    /// Takes another node's status, or its will.
+    pub(crate) fn status(&mut self, status: NodeStatus, now: Time) {
+        if status.node == *self.id() {
+            self.own_status_seen(&status, now);
+            return;
+        }
+        let node = status.node.clone();
+        let was = self.membership.nodes.get(&node).map(|k| (k.status.online, k.status.boot));
+        let (online, boot) = (status.online, status.boot);
+        let is_coordinator = status.roles.contains(&Role::Coordinator);
+        if !self.status_known(status, now) {
+            return;
+        }
+        let restarted = was.is_some_and(|(_, known)| known != boot);
+        if !online || restarted {
+            self.node_lost(&node, now);
+        }
+        let is_new = was.is_none_or(|(was_online, _)| !was_online) || restarted;
+        if online && is_new && is_coordinator && self.is(Role::Coordinator) && !self.membership.ready {
+            // A peer that can confirm the directory: ask it now instead of at the next beat.
+            self.send_digest(&node, true, now);
+        }
+    }
+
+    /// The broker kept something about us that is not what we last said: say it again.
+    fn own_status_seen(&mut self, status: &NodeStatus, now: Time) {
+        let current = status.boot == self.boot && status.connection == self.connection;
+        if !(current && status.online) && !self.draining {
+            tracing::debug!(boot = %status.boot, online = status.online, "publishing over an old status");
+            self.publish_status(now);
+        }
+    }
+
+    fn status_known(&mut self, status: NodeStatus, now: Time) -> bool {
+        let presence = Presence {
+            online: status.online,
+            boot: status.boot,
+            connection: status.connection,
+            seq: status.seq,
+            load: status.load.clone(),
+        };
+        let newer = match self.membership.nodes.get(&status.node) {
+            None => true,
+            Some(known) => presence.order() > order(&known.status),
+        };
+        if newer {
+            if let Some(directory) = &mut self.membership.directory {
+                directory.presence(status.node.clone(), presence, now);
+            }
+            self.membership.nodes.insert(status.node.clone(), Known { status, seen: now });
+        }
+        newer
+    }
+
+    fn node_lost(&mut self, node: &NodeId, now: Time) {
+        tracing::info!(peer = %node, "a node went offline");
+        self.each_job(engine::Input::Offline(node.clone()), now);
+    }
+
+    /// Comes to know the others after a connection.
+    pub(crate) fn introduce(&mut self, now: Time) {
+        if self.is(Role::Coordinator) {
+            self.membership.ready_at = Some(now + CONFIRM_WITHIN);
+            self.membership.next_beat = Some(now + FIRST_BEAT);
+        } else {
+            self.membership.ready = true;
+        }
+    }
+
+    pub(crate) fn membership_tick(&mut self, now: Time) {
+        if self.membership.republish_at.is_some_and(|at| at <= now) {
+            self.membership.republish_at = None;
+            self.republish_cards(now);
+        }
+        let due = |at: Option<Time>, wait: Duration| at.is_some_and(|at| at + wait <= now);
+        let dirty = self.membership.status_dirty
+            && self.membership.status_at.is_none_or(|at| at + STATUS_PAUSE <= now);
+        if self.connected && (dirty || due(self.membership.status_at, HEARTBEAT)) {
+            self.publish_status(now);
+        } else if !self.connected {
+            // Nobody can hear us; do not wake up for it.
+            self.membership.status_at = Some(now);
+            self.membership.status_dirty = false;
+        }
+        if self.membership.next_beat.is_some_and(|at| at <= now) {
+            self.beat(now);
+        }
+        if !self.membership.ready && self.membership.ready_at.is_some_and(|at| at <= now) {
+            self.directory_ready(now);
+        }
+    }
+
+    fn beat(&mut self, now: Time) {
+        // A few per cent of jitter, different for each node, keep the beats of a federation apart.
+        let jitter = gossip::rendezvous(&self.membership.beats.to_string(), self.id()) % 1000;
+        self.membership.next_beat = Some(now + BEAT + Duration::from_millis(jitter));
+        let first = self.membership.beats == 0;
+        self.membership.beats += 1;
+        self.renew_cards(now);
+        self.expire_nodes(now);
+        if !self.connected {
+            return;
+        }
+        if first || self.membership.beats.is_multiple_of(6) {
+            self.call_roll(now);
+        }
+        let salt = self.membership.beats.to_string();
+        let mut peers: Vec<NodeId> = self
+            .membership
+            .nodes
+            .values()
+            .filter(|k| k.status.online && k.status.roles.contains(&Role::Coordinator))
+            .map(|k| k.status.node.clone())
+            .filter(|node| node != self.id())
+            .collect();
+        peers.sort_by_cached_key(|node| gossip::rendezvous(&salt, node));
+        for peer in peers.into_iter().take(PEERS) {
+            self.send_digest(&peer, true, now);
+        }
+    }
+
+    /// Issues our cards anew at half of their life.
+    fn renew_cards(&mut self, now: Time) {
+        let old = |own: &&Own| now.since(own.card.capability().issued) * 2 > CARD_LIFE;
+        let due: Vec<Advertised> =
+            self.membership.own.values().filter(old).map(|own| own.advertised.clone()).collect();
+        for advertised in due {
+            if let Some(own) = self.issue(advertised, now) {
+                let card = own.card.clone();
+                self.membership.own.insert(own.advertised.profile.name.clone(), own);
+                self.learn_own(&card, now);
+                self.send(Topic::Card(card.agent().clone()), Body::Card(Box::new(card)));
+            }
+        }
+    }
+
+    /// Nodes that were silent for long are gone, and so are cards whose time is over.
+    fn expire_nodes(&mut self, now: Time) {
+        if let Some(directory) = &mut self.membership.directory {
+            directory.expire(now);
+        }
+        if !self.connected {
+            for known in self.membership.nodes.values_mut() {
+                known.seen = now;
+            }
+            return;
+        }
+        let me = self.id().clone();
+        let silent = |k: &&Known| k.status.online && k.status.node != me && now.since(k.seen) > SILENCE;
+        let lost: Vec<NodeStatus> =
+            self.membership.nodes.values().filter(silent).map(|k| k.status.clone()).collect();
+        for mut status in lost {
+            let node = status.node.clone();
+            status.online = false;
+            self.status_known(status, now);
+            self.node_lost(&node, now);
+        }
+    }
+
+    fn call_roll(&mut self, now: Time) {
+        let Some(directory) = &self.membership.directory else { return };
+        let mut by_node: BTreeMap<NodeId, Vec<&AgentCard>> = BTreeMap::new();
+        for (agent, entry) in directory.iter().filter(|(_, e)| !e.retired()) {
+            by_node.entry(agent.node().clone()).or_default().push(entry.card());
+        }
+        let nodes =
+            by_node.into_iter().map(|(node, cards)| (node, gossip::mark(cards.into_iter()))).collect();
+        self.command(Topic::Calls, Body::Roll(Roll { nodes }), now);
+    }
+
+    /// A coordinator says whose cards it holds; if ours are missing they go out again.
+    pub(crate) fn roll_call(&mut self, roll: &Roll, now: Time) {
+        if self.membership.own.is_empty() {
+            return;
+        }
+        let mine = gossip::mark(self.membership.own.values().map(|own| &own.card));
+        if roll.nodes.get(self.id()) == Some(&mine) {
+            return;
+        }
+        let salt = now.to_string();
+        let wait = Duration::from_millis(gossip::rendezvous(&salt, self.id()) % ROLL_SPREAD_MS);
+        self.membership.republish_at.get_or_insert(now + wait);
+    }
+
+    fn send_digest(&mut self, to: &NodeId, answer: bool, now: Time) {
+        let Some(directory) = &self.membership.directory else { return };
+        let digest = DirectoryDigest { digest: directory.digest(), answer };
+        self.command(Topic::Inbox(to.clone()), Body::Digest(digest), now);
+    }
+
+    /// A peer says what it holds: send what it lacks, ask for what we lack.
+    pub(crate) fn digest(&mut self, theirs: &DirectoryDigest, from: &NodeId, now: Time) {
+        let Some(directory) = &self.membership.directory else { return };
+        let difference = directory.compare(&theirs.digest);
+        let lacked: Vec<AgentCard> = difference
+            .they_lack
+            .iter()
+            .filter_map(|agent| directory.get(agent))
+            .map(|entry| entry.card().clone())
+            .collect();
+        let part = (!difference.ask_buckets.is_empty())
+            .then(|| directory.digest_of(&difference.ask_buckets));
+        let confirmed = difference.we_lack.is_empty() && difference.ask_buckets.is_empty();
+        self.send_cards(from, lacked, now);
+        if !difference.we_lack.is_empty() {
+            for agents in difference.we_lack.chunks(1000) {
+                let request = CardRequest { agents: agents.to_vec() };
+                self.command(Topic::Inbox(from.clone()), Body::CardRequest(request), now);
+            }
+        }
+        if let Some(digest) = part {
+            let body = Body::Digest(DirectoryDigest { digest, answer: true });
+            self.command(Topic::Inbox(from.clone()), body, now);
+        } else if theirs.answer {
+            self.send_digest(from, false, now);
+        }
+        if confirmed && !self.membership.ready {
+            self.directory_ready(now);
+        }
+    }
+
+    fn send_cards(&mut self, to: &NodeId, cards: Vec<AgentCard>, now: Time) {
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        for card in cards {
+            let size = card.size();
+            if bytes + size > CARDS_BYTES && !batch.is_empty() {
+                let cards = std::mem::take(&mut batch);
+                self.command(Topic::Inbox(to.clone()), Body::Cards(Cards { cards }), now);
+                bytes = 0;
+            }
+            bytes += size;
+            batch.push(card);
+        }
+        if !batch.is_empty() {
+            self.command(Topic::Inbox(to.clone()), Body::Cards(Cards { cards: batch }), now);
+        }
+    }
+
+    pub(crate) fn card_request(&mut self, request: &CardRequest, from: &NodeId, now: Time) {
+        let Some(directory) = &self.membership.directory else { return };
+        let cards = request.agents.iter().filter_map(|a| directory.get(a)).map(|e| e.card().clone()).collect();
+        self.send_cards(from, cards, now);
+    }
+
+    pub(crate) fn cards(&mut self, cards: Cards, from: &NodeId, now: Time) {
+        for card in cards.cards {
+            self.card(card, from, now);
+        }
+    }
+
+    /// Takes a card, from its node or relayed.
+    pub(crate) fn card(&mut self, card: AgentCard, from: &NodeId, now: Time) {
+        let agent = card.agent().clone();
+        if agent.node() == self.id() {
+            return;
+        }
+        let Some(directory) = &mut self.membership.directory else { return };
+        match directory.apply(card, now) {
+            Ok(Applied::New | Applied::Newer | Applied::Same | Applied::Retired) => {}
+            Err(rejected) => {
+                self.refuse(rejected.name(), from.to_string(), agent.to_string(), rejected.to_string(), now);
+            }
+        }
+    }
+
+    /// Applies a change to a card we hold; asks for the whole card when it does not fit.
+    pub(crate) fn card_delta(&mut self, delta: &CardDelta, from: &NodeId, now: Time) {
+        let Some(directory) = &self.membership.directory else { return };
+        let applied = directory.get(&delta.agent).map(|entry| delta.apply(entry.card()));
+        match applied {
+            Some(Ok(card)) => self.card(card, from, now),
+            Some(Err(_)) | None => {
+                let request = CardRequest { agents: vec![delta.agent.clone()] };
+                self.command(Topic::Inbox(from.clone()), Body::CardRequest(request), now);
+            }
+        }
+    }
+
+    fn directory_ready(&mut self, now: Time) {
+        self.membership.ready = true;
+        self.coordinator_ready(now);
+    }
+
+    /// How busy an agent is, as far as is known.
+    pub(crate) fn load_of(&self, agent: &AgentId) -> Load {
+        self.membership.directory.as_ref().map(|d| d.load(agent)).unwrap_or_default()
+    }
+
+    pub(crate) fn clear_retained(&mut self, topic: Topic) {
+        self.effect(Effect::Clear(topic));
+    }
+}
+
+fn order(status: &NodeStatus) -> (foa_wire::Boot, foa_wire::Connection, bool, Sequence) {
+    (status.boot, status.connection, !status.online, status.seq)
+}

@@ -1,0 +1,606 @@
+//! The machine of one job: from an accepted submission to a result or a named failure.
+//!
+//! ```text
+//! Routing ──► Proposing ──► Voting ──► Assigning ──► Working ──► Synthesising ──► Ended
+//!    │            └── one or no proposal ──►┘            │              ▲           ▲
+//!    │                                                   └─ per subtask: drafts ─► clusters ─► rounds ─► outcome
+//!    └── nobody suitable, cancelled, out of time or money ─────────────────────────┘
+//! ```
+//!
+//! | input | from |
+//! |---|---|
+//! | [`Input::Resume`] | the node: after acceptance or a restart |
+//! | [`Input::Embedded`], [`Input::NotEmbedded`] | the embedder, to [`Command::Embed`] |
+//! | [`Input::Routed`] | the directory, to [`Command::Route`] |
+//! | [`Input::Reply`] | an agent, to [`Command::Send`] |
+//! | [`Input::Offline`] | presence: a node is gone |
+//! | [`Input::Cancel`] | the owner or an operator |
+//! | [`Input::Tick`] | the node's timer, at [`JobMachine::wake`] |
+//!
+//! What is true of a job is a fold of its records ([`state::JobState`]). Everything else here (vectors, routes, timers)
+//! is rebuilt from it: after each input the machine looks at the state and does what comes next, so a restart needs no
+//! code of its own. A command stands after the [`Command::Commit`]s that must be durable before it.
+
+mod decompose;
+mod finish;
+mod refine;
+pub mod state;
+mod team;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use foa_capability::Vector;
+use foa_capability::route::{Candidate, Query, Routed};
+use foa_wire::{AgentId, ClusterId, JobId, NodeId, Term, Time, WorkId};
+
+pub use self::finish::SYNTHESIS_SKILL;
+pub use self::state::{BrokenLog, JobState, Phase};
+use self::state::{WorkState, WorkStatus};
+use crate::cluster::channel::{self, Entry};
+use crate::job::JobSubmission;
+use crate::journal::{Order, Purpose, Record, Reply, Scored, Step};
+use crate::request::{Request, Work, WorkOutcome, WorkReply};
+use crate::settings::Settings;
+use crate::work::{Answer, Finding, ProposeLimits};
+
+/// First wait before a piece of work is sent again; doubles up to [`RESEND_MOST`].
+const RESEND_FIRST: Duration = Duration::from_secs(4);
+/// Longest wait before a piece of work is sent again.
+const RESEND_MOST: Duration = Duration::from_secs(30);
+/// How often a failed embedding is tried again before the job is given up.
+const EMBED_TRIES: u32 = 3;
+/// Wait before a failed embedding is tried again.
+const EMBED_AGAIN: Duration = Duration::from_secs(2);
+
+/// What the machine is told.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Go on from where the log ends.
+    Resume,
+    /// These texts mean this.
+    Embedded(Vec<(String, Vector)>),
+    /// The embedder could not.
+    NotEmbedded {
+        /// Why.
+        error: String,
+    },
+    /// The directory's answer.
+    Routed {
+        /// The question.
+        key: RouteKey,
+        /// The answer.
+        routed: Routed,
+    },
+    /// An agent's reply.
+    Reply(WorkReply),
+    /// A node is gone; nothing it was asked will be answered.
+    Offline(NodeId),
+    /// Stop.
+    Cancel {
+        /// Who says so; the node has checked that they may.
+        by: NodeId,
+    },
+    /// Time has passed.
+    Tick,
+}
+
+/// What the machine wants done, in order.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Make durable before anything that follows.
+    Commit(Box<Record>),
+    /// Find out what these texts mean.
+    Embed(Vec<String>),
+    /// Find out who fits.
+    Route {
+        /// To recognise the answer.
+        key: RouteKey,
+        /// The question.
+        query: Box<Query>,
+    },
+    /// Send work to an agent.
+    Send(Box<Work>),
+    /// Tell an agent that its work is no longer wanted.
+    Withdraw {
+        /// The agent.
+        agent: AgentId,
+        /// The work.
+        work: WorkId,
+    },
+    /// Put entries of others on a cluster's channel.
+    Post {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The entries.
+        entries: Vec<Entry>,
+    },
+    /// Open or close a round on a cluster's channel, under the holder's own signature.
+    Moderate {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The subtask.
+        subtask: String,
+        /// The round.
+        round: u32,
+        /// Open or close.
+        body: channel::Body,
+    },
+    /// An agent delivered, or did not.
+    Grade {
+        /// The agent.
+        agent: AgentId,
+        /// What it was asked, as a meaning.
+        task: Vector,
+        /// Whether it delivered.
+        delivered: bool,
+    },
+}
+
+/// A routing question of this job.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RouteKey {
+    /// Who fits the whole task?
+    Task,
+    /// Who fits a subtask? The second part counts reassignments.
+    Subtask(String, u32),
+    /// The same, without insisting on the skills the proposers named.
+    SubtaskAnySkill(String, u32),
+    /// Who synthesises best?
+    Synthesiser,
+}
+
+/// The machine of one job.
+#[derive(Debug)]
+pub struct JobMachine {
+    state: JobState,
+    holder: NodeId,
+    vectors: BTreeMap<String, Vector>,
+    embedding: BTreeSet<String>,
+    embed_failures: u32,
+    embed_again: Option<Time>,
+    embed_error: String,
+    routes: BTreeMap<RouteKey, Option<Routed>>,
+    sent: BTreeMap<u32, Sent>,
+}
+
+/// When a piece of work goes out again.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    again: Time,
+    wait: Duration,
+}
+
+/// What one input led to.
+type Commands = Vec<Command>;
+
+impl JobMachine {
+    /// Takes a job. The first command commits the acceptance.
+    #[must_use]
+    pub fn accept(
+        job: JobId,
+        submission: JobSubmission,
+        owner: Option<NodeId>,
+        holder: &NodeId,
+        now: Time,
+    ) -> (Self, Vec<Command>) {
+        let settings = Settings::for_submission(&submission);
+        let replicas = vec![holder.clone()];
+        let record = Record {
+            job,
+            term: Term::first(holder.clone()),
+            index: foa_wire::Index(1),
+            committed: foa_wire::Index(1),
+            at: now,
+            step: Step::Accepted { submission, owner, replicas, settings },
+        };
+        let state = JobState::accepted(&record).expect("the record was made an acceptance with index 1");
+        (Self::at(state, holder.clone()), vec![Command::Commit(Box::new(record))])
+    }
+
+    /// Takes a job up again where its log ends.
+    ///
+    /// # Errors
+    /// When the records are no log of a job.
+    pub fn recover(records: &[Record], holder: &NodeId) -> Result<Self, BrokenLog> {
+        Ok(Self::at(JobState::replay(records)?, holder.clone()))
+    }
+
+    fn at(state: JobState, holder: NodeId) -> Self {
+        Self {
+            state,
+            holder,
+            vectors: BTreeMap::new(),
+            embedding: BTreeSet::new(),
+            embed_failures: 0,
+            embed_again: None,
+            embed_error: String::new(),
+            routes: BTreeMap::new(),
+            sent: BTreeMap::new(),
+        }
+    }
+
+    /// What is true of the job.
+    #[must_use]
+    pub fn state(&self) -> &JobState {
+        &self.state
+    }
+
+    /// When the machine wants a [`Input::Tick`]; `None` when it is over.
+    #[must_use]
+    pub fn wake(&self) -> Option<Time> {
+        if self.state.phase() == Phase::Ended {
+            return None;
+        }
+        let open = self.state.works.values().filter(|w| w.status == WorkStatus::Open);
+        let deadlines = open.map(|w| w.order.deadline);
+        let resends = self.sent.values().map(|s| s.again);
+        deadlines.chain(resends).chain(self.embed_again).chain([self.state.deadline()]).min()
+    }
+
+    /// Takes one input and does what comes next.
+    pub fn handle(&mut self, input: Input, now: Time) -> Vec<Command> {
+        let mut out = Commands::new();
+        if self.state.phase() == Phase::Ended {
+            return out;
+        }
+        match input {
+            Input::Resume | Input::Tick => {}
+            Input::Embedded(meanings) => {
+                self.embed_failures = 0;
+                for (text, vector) in meanings {
+                    self.embedding.remove(&text);
+                    self.vectors.insert(text, vector);
+                }
+            }
+            Input::NotEmbedded { error } => {
+                self.embedding.clear();
+                self.embed_failures += 1;
+                self.embed_error = error;
+                self.embed_again = Some(now + EMBED_AGAIN);
+            }
+            Input::Routed { key, routed } => {
+                self.routes.insert(key, Some(routed));
+            }
+            Input::Reply(reply) => self.reply(reply, now, &mut out),
+            Input::Offline(node) => self.offline(&node, now, &mut out),
+            Input::Cancel { by } => self.commit(Step::Cancelled { by }, now, &mut out),
+        }
+        self.drive(now, &mut out);
+        out
+    }
+
+    /// Does what comes next until there is nothing to do but wait.
+    fn drive(&mut self, now: Time, out: &mut Commands) {
+        if self.embed_again.is_some_and(|at| at <= now) {
+            self.embed_again = None;
+        }
+        self.expire(now, out);
+        while self.step(now, out) {}
+        self.send_open_work(now, out);
+    }
+
+    /// One step; `false` when there is nothing to do but wait.
+    fn step(&mut self, now: Time, out: &mut Commands) -> bool {
+        if self.state.phase() == Phase::Ended {
+            return false;
+        }
+        if let Some(why) = self.stop(now) {
+            self.finish(why, None, now, out);
+            return true;
+        }
+        match self.state.phase() {
+            Phase::Routing => self.route_task(now, out),
+            Phase::Proposing => self.merge_proposals(now, out),
+            Phase::Voting => self.count_votes(now, out),
+            Phase::Assigning => self.assign_teams(now, out),
+            Phase::Working => self.work(now, out),
+            Phase::Synthesising => self.synthesise(now, out),
+            Phase::Ended => false,
+        }
+    }
+
+    /// Why the job must end now, whatever its phase.
+    fn stop(&self, now: Time) -> Option<finish::Why> {
+        if self.state.cancelled.is_some() {
+            Some(finish::Why::Cancelled)
+        } else if now >= self.state.deadline() {
+            Some(finish::Why::Deadline)
+        } else if self.embed_failures >= EMBED_TRIES {
+            Some(finish::Why::Unable(format!("the embedding model failed: {}", self.embed_error)))
+        } else {
+            None
+        }
+    }
+
+    /// Writes the next record: into the state, and to whoever makes it durable.
+    fn commit(&mut self, step: Step, now: Time, out: &mut Commands) {
+        let index = self.state.last.next();
+        let record = Record {
+            job: self.state.job.clone(),
+            term: self.state.term.clone(),
+            index,
+            committed: index,
+            at: now,
+            step,
+        };
+        self.state.apply(&record);
+        out.push(Command::Commit(Box::new(record)));
+    }
+
+    /// What these texts mean, or `None` while that is being found out.
+    fn meanings(&mut self, texts: &[&str], out: &mut Commands) -> Option<Vec<Vector>> {
+        let mut lacking = BTreeSet::new();
+        for text in texts {
+            if !self.vectors.contains_key(*text) {
+                lacking.insert((*text).to_owned());
+            }
+        }
+        if lacking.is_empty() {
+            return Some(texts.iter().map(|text| self.vectors[*text].clone()).collect());
+        }
+        let asked: Vec<String> = lacking.difference(&self.embedding).cloned().collect();
+        if !asked.is_empty() && self.embed_again.is_none() {
+            self.embedding.extend(asked.iter().cloned());
+            out.push(Command::Embed(asked));
+        }
+        None
+    }
+
+    /// The answer to a routing question, or `None` while it is being asked.
+    fn routed(&mut self, key: RouteKey, query: Query, out: &mut Commands) -> Option<Routed> {
+        match self.routes.get(&key) {
+            Some(answer) => answer.clone(),
+            None => {
+                self.routes.insert(key.clone(), None);
+                out.push(Command::Route { key, query: Box::new(query) });
+                None
+            }
+        }
+    }
+
+    /// A routing question with what the whole job requires.
+    fn query(&self, text: &str, vector: Vector) -> Query {
+        let mut query = Query::new(text, vector);
+        query.policies.clone_from(&self.state.submission.policies);
+        query.skills.clone_from(&self.state.submission.skills);
+        query.budget = self.state.budget.left();
+        query.limit = 16;
+        query
+    }
+
+    /// Numbers the work, reserves what it may cost, and leaves out what the budget does not allow.
+    fn orders(
+        &self,
+        wanted: Vec<(AgentId, foa_capability::Money, Purpose)>,
+        lasting_ms: u64,
+        now: Time,
+    ) -> Vec<Order> {
+        let deadline = (now + Duration::from_millis(lasting_ms)).min(self.state.deadline());
+        let mut number = self.state.works.keys().next_back().map_or(0, |last| last + 1);
+        let mut pending = foa_capability::Money::ZERO;
+        let mut orders = Vec::new();
+        for (agent, worst_case, purpose) in wanted {
+            if self.state.budget.fits(pending, worst_case) {
+                pending = pending + worst_case;
+                orders.push(Order { work: number, agent, purpose, reserved: worst_case, deadline });
+                number += 1;
+            }
+        }
+        orders
+    }
+
+    /// Work whose time is up has failed.
+    fn expire(&mut self, now: Time, out: &mut Commands) {
+        let late = |w: &&WorkState| w.status == WorkStatus::Open && w.order.deadline <= now;
+        let late: Vec<Order> = self.state.works.values().filter(late).map(|w| w.order.clone()).collect();
+        for order in late {
+            let detail = "no reply before its deadline".to_owned();
+            self.withdraw(&order, out);
+            self.fail(&order, "timeout", detail, now, out);
+        }
+    }
+
+    fn withdraw(&self, order: &Order, out: &mut Commands) {
+        let work = WorkId::new(&self.state.job, order.work);
+        out.push(Command::Withdraw { agent: order.agent.clone(), work });
+    }
+
+    fn fail(&mut self, order: &Order, reason: &str, detail: String, now: Time, out: &mut Commands) {
+        self.sent.remove(&order.work);
+        self.commit(Step::Failed { work: order.work, reason: reason.to_owned(), detail }, now, out);
+        self.grade(order, false, out);
+    }
+
+    /// A node is gone: what its agents were asked has failed.
+    fn offline(&mut self, node: &NodeId, now: Time, out: &mut Commands) {
+        let lost = |w: &&WorkState| w.status == WorkStatus::Open && w.order.agent.node() == node;
+        let lost: Vec<Order> = self.state.works.values().filter(lost).map(|w| w.order.clone()).collect();
+        for order in lost {
+            self.fail(&order, "offline", "its node went offline".to_owned(), now, out);
+        }
+    }
+
+    /// Takes a reply, if it is to open work and by the agent that was asked.
+    fn reply(&mut self, reply: WorkReply, now: Time, out: &mut Commands) {
+        let Some(state) = self.state.works.get(&reply.work.number()) else { return };
+        if state.status != WorkStatus::Open || state.order.agent != reply.agent {
+            return;
+        }
+        let order = state.order.clone();
+        self.sent.remove(&order.work);
+        let kept = match reply.outcome {
+            WorkOutcome::Failed { reason, detail } => {
+                self.commit(Step::Failed { work: order.work, reason: reason.clone(), detail }, now, out);
+                self.grade(&order, false, out);
+                return;
+            }
+            WorkOutcome::Answered { content: Answer::Declined { reason } } => {
+                // An honest "not mine" is no failure to deliver.
+                let step = Step::Failed { work: order.work, reason: "declined".to_owned(), detail: reason };
+                self.commit(step, now, out);
+                return;
+            }
+            WorkOutcome::Answered { content } => Reply::Private { content },
+            WorkOutcome::Posted { entry } => Reply::Posted { entry },
+        };
+        if let Err(detail) = self.fits(&order, &kept) {
+            self.fail(&order, "invalid-reply", detail, now, out);
+            return;
+        }
+        self.commit(Step::Answered { work: order.work, reply: kept, usage: reply.usage }, now, out);
+        self.grade(&order, true, out);
+    }
+
+    /// Whether a reply is of the kind its order asked for.
+    fn fits(&self, order: &Order, reply: &Reply) -> Result<(), String> {
+        let wanted = |what: &str| Err(format!("wanted {what}"));
+        match (&order.purpose, reply) {
+            (Purpose::Propose, Reply::Private { content: Answer::Proposal { subtasks, edges } }) => {
+                crate::decompose::proposal::check(subtasks, edges, self.limits()).map_err(|e| e.to_string())
+            }
+            (Purpose::Propose, _) => wanted("a proposal"),
+            (Purpose::Judge, Reply::Private { content: Answer::Verdict { .. } }) => Ok(()),
+            (Purpose::Judge, _) => wanted("a verdict"),
+            (Purpose::Synthesise, Reply::Private { content: Answer::Synthesis { text } }) => {
+                if text.trim().is_empty() { wanted("a text that says something") } else { Ok(()) }
+            }
+            (Purpose::Synthesise, _) => wanted("a synthesis"),
+            (Purpose::Solo, Reply::Posted { entry }) => self.entry_fits(entry, order, "solo", 0),
+            (Purpose::Draft { subtask }, Reply::Posted { entry }) => {
+                self.entry_fits(entry, order, subtask, 0)
+            }
+            (Purpose::Refine { cluster, round }, Reply::Posted { entry }) => {
+                let subtask = self.subtask_of(cluster).ok_or("wanted a cluster of this job")?;
+                self.entry_fits(entry, order, &subtask, *round)
+            }
+            (Purpose::Solo | Purpose::Draft { .. } | Purpose::Refine { .. }, Reply::Private { .. }) => {
+                wanted("a signed blackboard entry")
+            }
+        }
+    }
+
+    fn entry_fits(&self, entry: &Entry, order: &Order, subtask: &str, round: u32) -> Result<(), String> {
+        entry.verify().map_err(|e| e.to_string())?;
+        let said = entry.content();
+        let about = (&said.job, said.subtask.as_str(), said.round, &said.author);
+        if about != (&self.state.job, subtask, round, &order.agent) {
+            return Err(format!("wanted an entry by {} on {subtask}, round {round}", order.agent));
+        }
+        match entry.body().contribution() {
+            Some(contribution) if !contribution.text.trim().is_empty() => Ok(()),
+            Some(_) => Err("wanted a text that says something".to_owned()),
+            None => Err("wanted a contribution".to_owned()),
+        }
+    }
+
+    fn limits(&self) -> ProposeLimits {
+        ProposeLimits { min: self.state.settings.min_subtasks, max: self.state.settings.max_subtasks }
+    }
+
+    fn grade(&self, order: &Order, delivered: bool, out: &mut Commands) {
+        let text = match &order.purpose {
+            Purpose::Solo | Purpose::Propose | Purpose::Judge | Purpose::Synthesise => return,
+            Purpose::Draft { subtask } => self.description(subtask),
+            Purpose::Refine { cluster, .. } => {
+                self.subtask_of(cluster).and_then(|key| self.description(&key))
+            }
+        };
+        if let Some(task) = text.and_then(|text| self.vectors.get(&text)) {
+            let (agent, task) = (order.agent.clone(), task.clone());
+            out.push(Command::Grade { agent, task, delivered });
+        }
+    }
+
+    fn description(&self, key: &str) -> Option<String> {
+        let (plan, _) = self.state.plan.as_ref()?;
+        Some(plan.get(key)?.description.clone())
+    }
+
+    fn subtask_of(&self, cluster: &ClusterId) -> Option<String> {
+        let has = |s: &state::SubtaskState| s.clusters.iter().flatten().any(|c| c.id == *cluster);
+        self.state.subtasks.iter().find(|(_, s)| has(s)).map(|(key, _)| key.clone())
+    }
+
+    /// Sends what is open and was not sent yet, or not for a while.
+    fn send_open_work(&mut self, now: Time, out: &mut Commands) {
+        if self.state.phase() == Phase::Ended {
+            return;
+        }
+        let open = self.state.works.values().filter(|w| w.status == WorkStatus::Open);
+        let due = |w: &&WorkState| self.sent.get(&w.order.work).is_none_or(|sent| sent.again <= now);
+        let due: Vec<Order> = open.filter(due).map(|w| w.order.clone()).collect();
+        for order in due {
+            let Some(request) = self.request(&order, out) else { continue };
+            let wait = self.sent.get(&order.work).map_or(RESEND_FIRST, |s| (s.wait * 2).min(RESEND_MOST));
+            self.sent.insert(order.work, Sent { again: now + wait, wait });
+            let cap = self.state.submission.budget.map(|_| order.reserved);
+            out.push(Command::Send(Box::new(Work {
+                work: WorkId::new(&self.state.job, order.work),
+                agent: order.agent,
+                holder: self.holder.clone(),
+                deadline: order.deadline,
+                cap,
+                request,
+            })));
+        }
+    }
+
+    /// What an order asks for, from the state it was made in; `None` while something must be embedded first.
+    fn request(&mut self, order: &Order, out: &mut Commands) -> Option<Request> {
+        let task = self.state.submission.task.clone();
+        match &order.purpose {
+            Purpose::Propose => Some(Request::Propose { task, limits: self.limits() }),
+            Purpose::Judge => {
+                let merged = self.state.merged.as_ref()?;
+                let (input, plan) = (merged.input.clone(), merged.plan.clone());
+                Some(Request::Judge { task, input, plan, hash: merged.hash.clone() })
+            }
+            Purpose::Solo => {
+                let mut subtask = crate::plan::Plan::solo(&task).subtasks()[0].clone();
+                subtask.key = "solo".to_owned();
+                Some(Request::Draft { subtask, task, inputs: Vec::new() })
+            }
+            Purpose::Draft { subtask } => {
+                let inputs = self.findings(subtask);
+                let subtask = self.state.plan.as_ref()?.0.get(subtask)?.clone();
+                Some(Request::Draft { subtask, task, inputs })
+            }
+            Purpose::Refine { cluster, round } => self.refine_request(cluster, *round, &order.agent, out),
+            Purpose::Synthesise => {
+                let lead = self.state.plan.as_ref().and_then(|(plan, _)| plan.sink()).map(str::to_owned);
+                let mode = self.state.submission.synthesis;
+                Some(Request::Synthesise { task, parts: self.parts(), mode, lead })
+            }
+        }
+    }
+
+    /// Outcomes of what a subtask builds on, in plan order. Failed ones are not there.
+    fn findings(&self, key: &str) -> Vec<Finding> {
+        let Some((plan, _)) = &self.state.plan else { return Vec::new() };
+        let finding = |before: &str| {
+            let contribution = self.outcome(before)?;
+            Some(Finding {
+                subtask: before.to_owned(),
+                question: plan.get(before)?.description.clone(),
+                text: contribution.text.clone(),
+                evidence: contribution.evidence.clone(),
+            })
+        };
+        plan.before(key).into_iter().filter_map(finding).collect()
+    }
+}
+
+/// A candidate, as the log keeps it.
+fn scored(candidate: &Candidate) -> Scored {
+    #[expect(clippy::cast_possible_truncation, reason = "a score is within 0 and 1")]
+    let alpha = (candidate.alpha * 1e6).round() as i64;
+    Scored {
+        agent: candidate.agent.clone(),
+        alpha,
+        worst_case: candidate.worst_case,
+        base_model: candidate.base_model.clone(),
+    }
+}

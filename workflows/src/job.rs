@@ -1,0 +1,166 @@
+//! What a person or program submits, and how they control it afterwards.
+
+use std::collections::BTreeSet;
+
+use foa_capability::{Money, Policy};
+use foa_wire::{AgentId, JobId, NodeId, Term};
+use serde::{Deserialize, Serialize};
+
+use crate::settings::Profile;
+use crate::work::SynthesisMode;
+
+/// Longest task accepted, in bytes.
+pub const MAX_TASK: usize = 32 * 1024;
+
+/// A job, as submitted. Only `task` is required: `{"task":"…"}` is a whole submission.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobSubmission {
+    /// What is wanted, in words.
+    pub task: String,
+    /// The job's id. Missing: the hash of the submission, so the same bytes are one job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobId>,
+    /// The most the job may cost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Money>,
+    /// The most it may take, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    /// Policies every agent that sees any of it must be authorised for.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub policies: BTreeSet<Policy>,
+    /// Skills every agent that works on it must have.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub skills: BTreeSet<String>,
+    /// The named set of numbers the job runs with.
+    #[serde(default)]
+    pub profile: Profile,
+    /// Refinement rounds, instead of the profile's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rounds: Option<u32>,
+    /// Agents on one subtask, at most, instead of the profile's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team: Option<usize>,
+    /// How the parts become one answer.
+    #[serde(default)]
+    pub synthesis: SynthesisMode,
+    /// Where the job's log must be kept before it counts as accepted.
+    #[serde(default)]
+    pub durability: Durability,
+}
+
+/// Where a job's log must be kept before it counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Durability {
+    /// On the coordinator's own disk; its job waits for it to come back.
+    #[default]
+    Local,
+}
+
+/// Why a submission is not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum Refused {
+    /// The body makes no sense.
+    #[error("invalid: {detail}")]
+    Invalid {
+        /// What was wanted and what was found.
+        detail: String,
+    },
+    /// The id is taken by another body or owner.
+    #[error("conflict: this id is another job's")]
+    Conflict,
+    /// Too much is going on.
+    #[error("overloaded, retry after {retry_after_ms} ms")]
+    Overloaded {
+        /// When to try again.
+        retry_after_ms: u64,
+    },
+    /// Nobody signed it, and this federation wants to know who asks.
+    #[error("unsigned: this federation accepts signed submissions only")]
+    Unsigned,
+}
+
+impl JobSubmission {
+    /// A submission of this task with everything else left to the defaults.
+    #[must_use]
+    pub fn of(task: impl Into<String>) -> Self {
+        Self { task: task.into(), ..Self::default() }
+    }
+
+    /// Checks what can be checked without knowing anything else.
+    ///
+    /// # Errors
+    /// [`Refused::Invalid`] that says what was wanted.
+    pub fn check(&self) -> Result<(), Refused> {
+        let invalid = |detail: String| Err(Refused::Invalid { detail });
+        if self.task.trim().is_empty() {
+            return invalid("wanted a task in words, found an empty one".to_owned());
+        }
+        if self.task.len() > MAX_TASK {
+            return invalid(format!("wanted a task of at most {MAX_TASK} bytes, found {}", self.task.len()));
+        }
+        if self.budget.is_some_and(|b| b < Money::ZERO) {
+            return invalid("wanted a budget of zero or more".to_owned());
+        }
+        if self.timeout_ms == Some(0) {
+            return invalid("wanted a timeout of at least one millisecond".to_owned());
+        }
+        if self.rounds.is_some_and(|r| r > 10) {
+            return invalid("wanted at most 10 rounds".to_owned());
+        }
+        if self.team.is_some_and(|t| !(1..=16).contains(&t)) {
+            return invalid("wanted a team of 1 to 16 agents".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// The coordinator's word that a job is durable and will end in a result or a named failure.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// The job.
+    pub job: JobId,
+    /// Who holds it, in which term.
+    pub term: Term,
+    /// What acceptance promises.
+    pub durability: Durability,
+}
+
+/// The coordinator's word that a job is not taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejection {
+    /// The job.
+    pub job: JobId,
+    /// Why.
+    #[serde(flatten)]
+    pub refused: Refused,
+}
+
+/// What an owner or operator may ask of a running job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "control", rename_all = "snake_case")]
+pub enum Control {
+    /// Stop, tell the agents, and report what there is.
+    Cancel,
+    /// Send the committed records from this index on to the asker's inbox.
+    Replay {
+        /// First index wanted.
+        from: u64,
+    },
+}
+
+/// Something worth showing while it happens; unnumbered, never journaled, may be lost.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The job.
+    pub job: JobId,
+    /// Who is working.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentId>,
+    /// The node that says so.
+    pub node: NodeId,
+    /// What is happening, in words.
+    pub text: String,
+}

@@ -1,0 +1,337 @@
+//! What a job's log holds. The state of a job is a fold of its records ([`crate::engine::state`]), so recovery is replay.
+//!
+//! A record is durable before anything it permits happens: dispatch after its orders, a result after its end. `term`
+//! and `index` order the log: the index is gap-free from 1, the term names the coordinator that wrote the record.
+
+use std::collections::BTreeMap;
+
+use foa_capability::Money;
+use foa_wire::{AgentId, ClusterId, Index, JobId, NodeId, Term, Time};
+use serde::{Deserialize, Serialize};
+
+use crate::cluster::channel::{Entry, EntryHash};
+use crate::decompose::merge::{Dropped, MergeInput, PlanHash, Provenance};
+use crate::job::JobSubmission;
+use crate::plan::Plan;
+use crate::result::JobResult;
+use crate::settings::Settings;
+use crate::work::{Answer, Usage};
+
+/// One durable step of one job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The job.
+    pub job: JobId,
+    /// The coordinator that wrote it.
+    pub term: Term,
+    /// Its position.
+    pub index: Index,
+    /// The last index that a majority of the replica set holds; its own when the set is one coordinator.
+    pub committed: Index,
+    /// When.
+    pub at: Time,
+    /// What happened.
+    #[serde(flatten)]
+    pub step: Step,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+pub enum Step {
+    /// The job is ours and will end in a result or a named failure. Always record 1.
+    Accepted {
+        /// What was asked.
+        submission: JobSubmission,
+        /// Who may control it; nobody but operators when the submission was unsigned.
+        owner: Option<NodeId>,
+        /// The coordinators that keep this log.
+        replicas: Vec<NodeId>,
+        /// The numbers it runs with.
+        settings: Settings,
+    },
+    /// The task was routed and its best agents are asked for a breakdown.
+    Routed {
+        /// The candidates, best first, with their scores (‰).
+        candidates: Vec<Scored>,
+        /// Proposals asked for, and one solo answer.
+        orders: Vec<Order>,
+    },
+    /// An agent replied.
+    Answered {
+        /// Number of the work.
+        work: u32,
+        /// The reply.
+        reply: Reply,
+        /// What it cost.
+        usage: Usage,
+    },
+    /// A piece of work came to nothing.
+    Failed {
+        /// Number of the work.
+        work: u32,
+        /// A stable name.
+        reason: String,
+        /// In words.
+        detail: String,
+    },
+    /// The proposals are one plan; their authors are asked to vote on it.
+    Merged {
+        /// All the merge depends on.
+        input: MergeInput,
+        /// The plan.
+        plan: Plan,
+        /// The hash of both.
+        hash: PlanHash,
+        /// Where each subtask comes from, in plan order.
+        provenance: Vec<Provenance>,
+        /// What did not make it, and why.
+        dropped: Vec<Dropped>,
+        /// Votes asked for.
+        orders: Vec<Order>,
+    },
+    /// This plan runs.
+    Adopted {
+        /// The plan.
+        plan: Plan,
+        /// How it came to be.
+        how: Adoption,
+    },
+    /// Agents were found for the subtasks.
+    Assigned {
+        /// The team of each subtask, best first.
+        teams: BTreeMap<String, Vec<Scored>>,
+        /// Subtasks that nobody can do, and why.
+        unmet: BTreeMap<String, String>,
+    },
+    /// A subtask was given to other agents, because its team failed.
+    Reassigned {
+        /// The subtask.
+        subtask: String,
+        /// The new team, best first.
+        team: Vec<Scored>,
+    },
+    /// Work goes out.
+    Dispatched {
+        /// The work.
+        orders: Vec<Order>,
+    },
+    /// The drafts of a subtask are in, and their authors sit together.
+    Clustered {
+        /// The subtask.
+        subtask: String,
+        /// The clusters.
+        clusters: Vec<Cluster>,
+    },
+    /// A round is over.
+    RoundClosed {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The round.
+        round: u32,
+        /// The entries that count, in order.
+        entries: Vec<EntryHash>,
+        /// Members that did not post in time.
+        stragglers: Vec<AgentId>,
+    },
+    /// A subtask has an outcome.
+    Settled {
+        /// The subtask.
+        subtask: String,
+        /// The outcome.
+        outcome: SubtaskOutcome,
+    },
+    /// The owner or an operator stopped the job.
+    Cancelled {
+        /// Who.
+        by: NodeId,
+    },
+    /// The job is over. Always the last record.
+    Ended {
+        /// The result, as published.
+        result: Box<JobResult>,
+    },
+}
+
+impl Step {
+    /// Its name on the wire.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Accepted { .. } => "accepted",
+            Self::Routed { .. } => "routed",
+            Self::Answered { .. } => "answered",
+            Self::Failed { .. } => "failed",
+            Self::Merged { .. } => "merged",
+            Self::Adopted { .. } => "adopted",
+            Self::Assigned { .. } => "assigned",
+            Self::Reassigned { .. } => "reassigned",
+            Self::Dispatched { .. } => "dispatched",
+            Self::Clustered { .. } => "clustered",
+            Self::RoundClosed { .. } => "round_closed",
+            Self::Settled { .. } => "settled",
+            Self::Cancelled { .. } => "cancelled",
+            Self::Ended { .. } => "ended",
+        }
+    }
+}
+
+/// An agent and how well it fits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scored {
+    /// The agent.
+    pub agent: AgentId,
+    /// Its score (millionths).
+    pub alpha: i64,
+    /// What one piece of work may cost at worst.
+    pub worst_case: Money,
+    /// The model it runs on, if it says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_model: Option<String>,
+}
+
+/// A piece of work, bound to an agent, with its cost reserved. Its request follows from the state it was ordered in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// Number of the work within the job.
+    pub work: u32,
+    /// Who does it.
+    pub agent: AgentId,
+    /// What for.
+    #[serde(flatten)]
+    pub purpose: Purpose,
+    /// The most it may cost: reserved until its usage is known.
+    pub reserved: Money,
+    /// When its reply is no longer wanted.
+    pub deadline: Time,
+}
+
+/// What a piece of work is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "purpose", rename_all = "snake_case")]
+pub enum Purpose {
+    /// A proposal.
+    Propose,
+    /// An answer to the whole task by one agent: what the federation must not fall below.
+    Solo,
+    /// A vote on the merged plan.
+    Judge,
+    /// A draft of a subtask.
+    Draft {
+        /// The subtask.
+        subtask: String,
+    },
+    /// A refinement in a cluster.
+    Refine {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The round.
+        round: u32,
+    },
+    /// The synthesis.
+    Synthesise,
+}
+
+impl Purpose {
+    /// For people: `draft of s2`, `round 1 of s2`.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Propose => "proposal".to_owned(),
+            Self::Solo => "solo answer".to_owned(),
+            Self::Judge => "vote".to_owned(),
+            Self::Draft { subtask } => format!("draft of {subtask}"),
+            Self::Refine { cluster, round } => format!("round {round} of {cluster}"),
+            Self::Synthesise => "synthesis".to_owned(),
+        }
+    }
+}
+
+/// A reply, as the log keeps it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "snake_case")]
+pub enum Reply {
+    /// An answer to the holder.
+    Private {
+        /// The answer.
+        content: Answer,
+    },
+    /// A blackboard entry.
+    Posted {
+        /// The entry.
+        entry: Box<Entry>,
+    },
+}
+
+/// Agents that refine one subtask together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cluster {
+    /// Its id; the channel's topic carries it.
+    pub id: ClusterId,
+    /// Its members, strongest first.
+    pub members: Vec<AgentId>,
+}
+
+/// How the plan that runs came to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "how", rename_all = "snake_case")]
+pub enum Adoption {
+    /// More than half of the weight voted for it.
+    Consensus {
+        /// The ballots.
+        ballots: Vec<Ballot>,
+    },
+    /// There was one proposal, so nothing to vote on.
+    Unopposed {
+        /// Whose.
+        by: AgentId,
+    },
+    /// The vote failed; the proposal nearest to all others runs.
+    Medoid {
+        /// Whose.
+        by: AgentId,
+        /// The ballots.
+        ballots: Vec<Ballot>,
+    },
+    /// Nobody proposed anything usable; the task runs as one subtask.
+    Solo {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// One vote, as the record shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ballot {
+    /// Who.
+    pub agent: AgentId,
+    /// With which weight (‰).
+    pub weight: u32,
+    /// `None`: silent until the deadline, which counts against.
+    pub approve: Option<bool>,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What came of a subtask.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum SubtaskOutcome {
+    /// It was answered.
+    Answered {
+        /// The entry that represents its cluster.
+        representative: EntryHash,
+        /// How much its peers agree with it (‰ of the weight).
+        agreement: u32,
+        /// Entries of members that said something else.
+        dissent: Vec<EntryHash>,
+        /// Rounds it took.
+        rounds: u32,
+    },
+    /// It was not.
+    Failed {
+        /// Why, in words that name who tried.
+        reason: String,
+    },
+}
