@@ -265,6 +265,7 @@ impl AgentCard {
         json["signatures"] = Value::Array(vec![to_value(&signature)]);
         let card = Self::try_from(json)?;
         card.verify()?;
+        card.vectors()?;
         Ok(card)
     }
 
@@ -434,3 +435,6 @@ impl<'de> Deserialize<'de> for AgentCard {
         Self::try_from(Value::deserialize(deserializer)?).map_err(de::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests;

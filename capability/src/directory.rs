@@ -521,3 +521,6 @@ impl Directory {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

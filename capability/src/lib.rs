@@ -15,6 +15,8 @@ pub mod route;
 mod routing;
 pub mod score;
 pub mod skills;
+#[cfg(test)]
+mod testing;
 pub mod vector;
 
 pub use card::{AgentCard, Capability, InvalidCard};

@@ -118,3 +118,58 @@ fn nearest(regions: &[Region], near: &Vector) -> Option<usize> {
     }
     best.map(|(i, _)| i)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{NOW, agent, vector};
+
+    const GOOD: Outcome = Outcome::Success { weight: 1.0 };
+    const BAD: Outcome = Outcome::Failure { weight: 1.0 };
+
+    #[test]
+    fn newcomers_are_neutral_failures_cost_and_fade() {
+        let mut reputation = Reputation::default();
+        let (a, task) = (agent("calc", 1), vector([1.0, 0.0, 0.0]));
+        assert_eq!((reputation.factor(&a, &task, NOW), reputation.mean(&a, &task, NOW)), (1.0, 0.5));
+        reputation.report(&a, &task, BAD, NOW);
+        let once = reputation.factor(&a, &task, NOW);
+        assert!((once - 0.8).abs() < 1e-9, "one failure against a prior of four gave {once}");
+        for _ in 0..12 {
+            reputation.report(&a, &task, BAD, NOW);
+        }
+        let often = reputation.factor(&a, &task, NOW);
+        assert!(often < 0.3);
+        let later = reputation.factor(&a, &task, NOW + HALF_LIFE);
+        assert!(later > often && later < once, "{often} became {later}");
+        assert!(reputation.factor(&a, &task, NOW + 20 * HALF_LIFE) > 0.99);
+    }
+
+    #[test]
+    fn success_repairs_but_never_exceeds_one_and_odd_weights_are_bounded() {
+        let mut reputation = Reputation::default();
+        let (a, task) = (agent("calc", 1), vector([1.0, 0.0, 0.0]));
+        reputation.report(&a, &task, BAD, NOW);
+        for weight in [f64::NAN, f64::INFINITY, -5.0] {
+            reputation.report(&a, &task, Outcome::Failure { weight }, NOW);
+        }
+        assert!((reputation.factor(&a, &task, NOW) - 0.8).abs() < 1e-9);
+        for _ in 0..50 {
+            reputation.report(&a, &task, GOOD, NOW);
+        }
+        assert_eq!(reputation.factor(&a, &task, NOW), 1.0);
+        assert!(reputation.mean(&a, &task, NOW) > 0.9);
+    }
+
+    #[test]
+    fn an_agent_keeps_a_bounded_number_of_regions() {
+        let mut reputation = Reputation::default();
+        let a = agent("calc", 1);
+        for i in 0..40_usize {
+            let mut raw = vec![0.0; 40];
+            raw[i] = 1.0;
+            reputation.report(&a, &Vector::new(raw).unwrap(), BAD, NOW);
+        }
+        assert_eq!(reputation.agents[&a].len(), MAX_REGIONS);
+    }
+}

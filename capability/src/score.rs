@@ -113,3 +113,59 @@ impl Weights {
 fn unit(x: f64) -> f64 {
     if x.is_nan() { 0.0 } else { x.clamp(0.0, 1.0) }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn an_unmet_need_costs_and_a_surplus_does_not() {
+        let weights = Weights::default();
+        let needs = Needs { context_tokens: Some(1000), latency_ms: Some(100), ..Needs::default() };
+        let offer =
+            |context, latency| Offer { context_tokens: context, latency_ms: latency, ..Offer::default() };
+        assert_eq!(weights.resources(&needs, &offer(Some(1000), Some(100))), 1.0);
+        assert_eq!(weights.resources(&needs, &offer(Some(9000), Some(1))), 1.0);
+        assert!((weights.resources(&needs, &offer(Some(500), Some(100))) - (-0.5_f64).exp()).abs() < 1e-9);
+        assert!((weights.resources(&needs, &offer(None, Some(100))) - (-1.0_f64).exp()).abs() < 1e-9);
+        assert!((weights.resources(&needs, &offer(None, None)) - (-2.0_f64).exp()).abs() < 1e-9);
+        assert_eq!(weights.resources(&Needs::default(), &Offer::default()), 1.0);
+    }
+
+    #[test]
+    fn two_opposed_specs_do_not_help_and_a_missing_one_does_not_hurt() {
+        let vector = |x: f32| Vector::new(vec![x, 0.0]).unwrap();
+        assert_eq!(Weights::spec(Some(&vector(1.0)), Some(&vector(-1.0))), 0.0);
+        assert_eq!(Weights::spec(Some(&vector(1.0)), Some(&vector(1.0))), 1.0);
+        assert_eq!(Weights::spec(Some(&vector(1.0)), None), 1.0);
+        assert_eq!(Weights::spec(None, Some(&vector(1.0))), 1.0);
+    }
+
+    #[test]
+    fn the_paper_profile_has_the_papers_threshold_and_no_words() {
+        let paper = Weights::of(Profile::Paper);
+        assert_eq!((paper.threshold, paper.similarity(0.5, 1.0)), (0.3, 0.5));
+    }
+
+    proptest! {
+        #[test]
+        fn every_factor_is_within_bounds_and_monotone(
+            cosine in -1.0_f64..1.0, more in 0.0_f64..0.5, lexical in 0.0_f64..1.0,
+            price in 0_i64..1_000_000, budget in 0_i64..1_000_000, queue in 0_u32..1000, concurrency in 0_u32..50,
+        ) {
+            let w = Weights::default();
+            let similarity = w.similarity(cosine, lexical);
+            let (price_f, load) = (w.price(Money(price), Some(Money(budget))), w.load(queue, concurrency));
+            for factor in [similarity, price_f, load] {
+                prop_assert!((0.0..=1.0).contains(&factor));
+            }
+            prop_assert!(w.similarity(cosine + more, lexical) >= similarity);
+            prop_assert!(w.similarity(cosine, lexical + more) >= similarity);
+            prop_assert!(w.price(Money(price + 10), Some(Money(budget))) <= price_f);
+            prop_assert!(w.load(queue + 1, concurrency) <= load);
+            prop_assert!(w.load(queue, concurrency + 1) >= load);
+        }
+    }
+}

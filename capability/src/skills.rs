@@ -139,3 +139,61 @@ impl<'de> Deserialize<'de> for Bloom {
         bytes.and_then(|b| b.try_into().ok()).map(Self).ok_or_else(wanted)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn trims_to_the_limits_and_says_so() {
+        let long = Skill {
+            id: "s".to_owned(),
+            examples: vec!["ü".repeat(MAX_EXAMPLE_CHARS + 1); MAX_EXAMPLES + 2],
+            ..Skill::default()
+        };
+        let (skills, warnings) = trim(vec![long; MAX_SKILLS + 3]);
+        assert_eq!(skills.len(), MAX_SKILLS);
+        assert_eq!(skills[0].examples.len(), MAX_EXAMPLES);
+        assert_eq!(skills[0].examples[0].chars().count(), MAX_EXAMPLE_CHARS);
+        // One for the skills, and for each one for the number and five for the length of its examples.
+        assert_eq!(warnings.len(), 1 + MAX_SKILLS * (1 + MAX_EXAMPLES));
+        assert_eq!(trim(skills.clone()), (skills, vec![]));
+    }
+
+    #[test]
+    fn a_bloom_filter_is_mostly_right_about_what_is_not_there() {
+        let skills: Vec<Skill> =
+            (0..70).map(|i| Skill { id: format!("skill-{i}"), ..Skill::default() }).collect();
+        let bloom = Bloom::of(&skills);
+        let wrong = (0..10_000).filter(|i| bloom.maybe_contains(&format!("other-{i}"))).count();
+        assert!(wrong < 100, "{wrong} of 10 000 were false hits");
+        let wire = serde_json::to_string(&bloom).unwrap();
+        assert_eq!(serde_json::from_str::<Bloom>(&wire).unwrap(), bloom);
+        assert!(serde_json::from_str::<Bloom>("\"AAAA\"").is_err());
+    }
+
+    #[test]
+    fn bloom_bits_are_frozen() {
+        let skill = Skill { id: "Add".to_owned(), ..Skill::default() };
+        let set: Vec<usize> = positions("add").collect();
+        let bloom = Bloom::of(&[skill]);
+        assert!(set.iter().all(|b| bloom.0[b / 8] & (1 << (b % 8)) != 0));
+        assert_eq!(set, [670, 707, 802, 765, 982, 506, 305]);
+    }
+
+    proptest! {
+        #[test]
+        fn never_denies_what_is_there(ids in prop::collection::vec("[A-Za-z ]{1,12}", 0..40)) {
+            let skills: Vec<Skill> = ids
+                .iter()
+                .map(|id| Skill { id: id.clone(), tags: vec![format!("tag {id}")], ..Skill::default() })
+                .collect();
+            let bloom = Bloom::of(&skills);
+            for key in keys(&skills) {
+                prop_assert!(bloom.maybe_contains(&key) && bloom.maybe_contains(&key.to_uppercase()));
+            }
+        }
+    }
+}

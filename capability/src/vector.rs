@@ -229,3 +229,93 @@ impl<'de> Deserialize<'de> for Quantised {
         Ok(Self { values: bytes.into_iter().map(u8::cast_signed).collect(), scale: wire.scale })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn raw(length: usize) -> impl Strategy<Value = Vec<f32>> {
+        prop::collection::vec(-1.0_f32..1.0, length).prop_filter("not zero", |v| norm(v) > 0.01)
+    }
+
+    #[test]
+    fn refuses_what_is_no_direction() {
+        for wrong in
+            [vec![], vec![0.0; 4], vec![1.0, f32::NAN], vec![f32::INFINITY], vec![1.0; MAX_DIMENSION + 1]]
+        {
+            assert!(Vector::new(wrong.clone()).is_err(), "{} components were accepted", wrong.len());
+        }
+        assert_eq!(Vector::new(vec![1.0, f32::NAN]), Err(InvalidVector::NotFinite { position: 1 }));
+    }
+
+    #[test]
+    fn refuses_a_received_norm_off_by_more_than_a_hundredth() {
+        let quantised = Vector::new(vec![3.0, 4.0]).unwrap().quantise();
+        let stretched = |by: f64| Quantised { scale: quantised.scale * by, ..quantised.clone() };
+        assert!(Vector::try_from(&stretched(1.004)).is_ok());
+        for by in [1.02, 0.98, 0.0, f64::INFINITY, f64::NAN] {
+            assert!(Vector::try_from(&stretched(by)).is_err(), "a norm of {by} was accepted");
+        }
+    }
+
+    #[test]
+    fn permille_is_the_floor_of_the_exact_cosine() {
+        let q = |values: &[i8]| Quantised { values: values.to_vec(), scale: 1.0 };
+        // 1/sqrt(2) = 0.70710…, 4/5 exactly, and a hair under 1: never rounded up.
+        for (a, b, wanted) in [
+            (&[1_i8, 0][..], &[1_i8, 1][..], 707),
+            (&[1, 0], &[-1, -1], -707),
+            (&[1, 0], &[4, 3], 800),
+            (&[127, 127], &[127, 126], 999),
+            (&[127, 1], &[127, 1], 1000),
+            (&[1, 0], &[0, 1], 0),
+            (&[0, 0], &[1, 1], 0),
+            (&[1, 0], &[1], 0),
+        ] {
+            assert_eq!(q(a).cosine_permille(&q(b)), wanted, "{a:?} {b:?}");
+        }
+    }
+
+    #[test]
+    fn golden_wire_form() {
+        let quantised = Vector::new(vec![3.0, -4.0, 0.0]).unwrap().quantise();
+        assert_eq!(serde_json::to_string(&quantised).unwrap(), r#"{"q":"X4EA","scale":0.0062993}"#);
+    }
+
+    proptest! {
+        #[test]
+        fn survives_the_wire(raw in raw(48)) {
+            let vector = Vector::new(raw).unwrap();
+            let json = serde_json::to_string(&vector.quantise()).unwrap();
+            let quantised: Quantised = serde_json::from_str(&json).unwrap();
+            prop_assert_eq!(&quantised, &vector.quantise());
+            let back = Vector::try_from(&quantised).unwrap();
+            prop_assert!(back.cosine(&vector) > 0.999);
+            prop_assert_eq!(serde_json::to_string(&quantised).unwrap(), json);
+        }
+
+        #[test]
+        fn integer_cosine_is_symmetric_and_near_the_real_one(a in raw(40), b in raw(40)) {
+            let (a, b) = (Vector::new(a).unwrap(), Vector::new(b).unwrap());
+            let (qa, qb) = (a.quantise(), b.quantise());
+            prop_assert_eq!(qa.cosine_permille(&qb), qb.cosine_permille(&qa));
+            prop_assert!((f64::from(qa.cosine_permille(&qb)) - 1000.0 * a.cosine(&b)).abs() < 12.0);
+            // Another way to the same number: compare squares instead of taking a root.
+            let sum = |x: &Quantised, y: &Quantised| -> i128 {
+                x.values.iter().rev().zip(y.values.iter().rev()).map(|(p, q)| i128::from(*p) * i128::from(*q)).sum()
+            };
+            let (dot, lengths) = (sum(&qa, &qb), sum(&qa, &qa) * sum(&qb, &qb));
+            let fits = |p: i128| p * p * lengths <= 1_000_000 * dot * dot;
+            let found = i128::from(qa.cosine_permille(&qb).abs());
+            prop_assert!(fits(found) && !fits(found + 1));
+        }
+
+        #[test]
+        fn lanes_add_up_to_the_plain_sum(a in raw(37), b in raw(37)) {
+            let plain: f64 = a.iter().zip(&b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum();
+            prop_assert!((f64::from(dot(&a, &b)) - plain).abs() < 1e-4);
+        }
+    }
+}

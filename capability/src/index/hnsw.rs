@@ -62,6 +62,11 @@ impl Graph {
         self.dead * 100 > self.points * WORN_PERCENT
     }
 
+    /// How many points it has, dead ones included.
+    pub(super) fn len(&self) -> usize {
+        self.points
+    }
+
     /// About the `k` nearest live rows, and dead ones among them.
     pub(super) fn search(&self, query: &Vector, k: usize) -> Vec<RowId> {
         let wanted = k + k * self.dead / self.points.max(1);
@@ -72,6 +77,6 @@ impl Graph {
 
 impl fmt::Debug for Graph {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Graph({} points, {} dead)", self.points, self.dead)
+        write!(f, "Graph({} points, {} dead)", self.len(), self.dead)
     }
 }

@@ -1,1 +1,239 @@
+use std::collections::BTreeMap;
 
+use foa_wire::{Boot, Connection, Sequence};
+use proptest::prelude::*;
+
+use super::*;
+use crate::presence::{Load, Presence};
+use crate::profile::AgentProfile;
+use crate::reputation::Outcome;
+use crate::resources::Needs;
+use crate::testing::{NOW, agent, card, directory, model, node, profile, skill, vector};
+
+fn with(profiles: &[(AgentProfile, u8, [f32; 3])]) -> Directory {
+    let mut directory = directory();
+    for (profile, number, raw) in profiles {
+        directory.apply(card(profile, *number, (1, 1), *raw), NOW).unwrap();
+    }
+    directory
+}
+
+fn order(routed: &Routed) -> Vec<String> {
+    routed.candidates.iter().map(|c| c.agent.short()).collect()
+}
+
+#[test]
+fn the_nearest_meaning_comes_first_and_ties_go_by_id() {
+    let directory = with(&[
+        (profile("far"), 1, [0.0, 1.0, 0.2]),
+        (profile("twin"), 3, [1.0, 0.0, 0.0]),
+        (profile("twin"), 2, [1.0, 0.0, 0.0]),
+    ]);
+    let mut query = Query::new("", vector([1.0, 0.0, 0.0]));
+    let routed = directory.route(&query, NOW);
+    let mut twins = [agent("twin", 2), agent("twin", 3)];
+    twins.sort();
+    assert_eq!(routed.candidates[..2].iter().map(|c| c.agent.clone()).collect::<Vec<_>>(), twins);
+    assert!(routed.candidates[0].passes && !routed.candidates[2].passes);
+    assert_eq!((routed.considered, routed.engine, routed.unmet.as_ref()), (3, Engine::Exact, None));
+    query.limit = 1;
+    let one = directory.route(&query, NOW);
+    assert_eq!(one.candidates, routed.candidates[..1]);
+    assert!(one.losers.iter().all(|l| l.reason.name() == "rank") && one.losers.len() == 2);
+}
+
+#[test]
+fn the_best_of_an_agents_vectors_counts_and_is_named() {
+    let mut directory = directory();
+    let mut profile = profile("both");
+    profile.skills = vec![skill("first", ""), skill("second", "")];
+    let (id, key) = node(1);
+    let vectors = [[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]].map(vector).to_vec();
+    let (id, ttl) = (AgentId::new(profile.name.clone(), id), crate::card::CARD_TTL);
+    let order = (Boot(1), foa_wire::Version(1));
+    let card =
+        crate::AgentCard::issue(&profile, vectors, id, order.0, order.1, &model(), NOW, ttl, &key).unwrap();
+    directory.apply(card, NOW).unwrap();
+    let routed = directory.route(&Query::new("", vector([1.0, 0.1, 0.0])), NOW);
+    assert_eq!(routed.candidates[0].factors.best_vector, "skill:second");
+    assert!(routed.candidates[0].alpha > 0.9);
+}
+
+#[test]
+fn a_rare_word_lifts_a_near_tie() {
+    let mut named = profile("keeper");
+    named.skills = vec![skill("quarantine", "puts retained messages into quarantine")];
+    let directory = with(&[(profile("a-near"), 1, [0.80, 0.60, 0.0]), (named, 2, [0.76, 0.65, 0.0])]);
+    let query = |text: &str| Query::new(text, vector([1.0, 0.0, 0.0]));
+    assert_eq!(order(&directory.route(&query("anything"), NOW))[0], "a-near@node-1");
+    let routed = directory.route(&query("quarantine messages"), NOW);
+    assert_eq!(order(&routed)[0], "keeper@node-2");
+    let factors = &routed.candidates[0].factors;
+    assert!(factors.lexical > 0.5 && factors.similarity < 1.0, "{factors:?}");
+}
+
+#[test]
+fn who_lost_and_why() {
+    let mut bare = profile("bare");
+    bare.policies.clear();
+    let mut writer = profile("writer");
+    writer.effects = Effects::Write;
+    let mut dear = profile("dear");
+    dear.offer.price = Money(40_000);
+    let directory = with(&[
+        (bare, 1, [1.0, 0.0, 0.0]),
+        (writer, 1, [0.9, 0.1, 0.0]),
+        (dear, 1, [0.8, 0.2, 0.0]),
+        (profile("gone"), 20, [0.7, 0.3, 0.0]),
+        (profile("out"), 1, [0.6, 0.4, 0.0]),
+        (profile("calc"), 1, [0.5, 0.5, 0.0]),
+        (profile("other"), 1, [0.4, 0.6, 0.0]),
+    ]);
+    let mut query = Query::new("", vector([1.0, 0.0, 0.0]));
+    query.policies = BTreeSet::from(["gdpr".parse().unwrap()]);
+    query.budget = Some(Money(10_000));
+    query.exclude = BTreeSet::from([agent("out", 1)]);
+    query.skills = BTreeSet::from(["CALC".to_owned()]);
+    let routed = directory.route(&query, NOW);
+    assert_eq!(order(&routed), ["calc@node-1"]);
+    let why = |name: &str| {
+        let loser = routed.losers.iter().find(|l| l.agent.agent().as_str() == name).unwrap();
+        loser.reason.to_string()
+    };
+    assert_eq!(why("bare"), "policy: lacks gdpr");
+    assert_eq!(why("writer"), "effects: writes, and the request allows reading only");
+    assert_eq!(why("gone"), "offline");
+    assert_eq!(why("out"), "excluded by the request");
+    assert_eq!(why("other"), "skill: lacks CALC");
+    query.skills.clear();
+    let routed = directory.route(&query, NOW);
+    let dear = routed.losers.iter().find(|l| l.agent.agent().as_str() == "dear").unwrap();
+    assert_eq!(dear.reason.to_string(), "price 0.04 > budget 0.01");
+    let json = serde_json::to_string(&routed).unwrap();
+    assert_eq!(serde_json::from_str::<Routed>(&json).unwrap(), routed);
+}
+
+#[test]
+fn nobody_suitable_names_the_requirement_and_the_nearest() {
+    let empty = directory().route(&Query::new("", vector([1.0, 0.0, 0.0])), NOW).unmet.unwrap();
+    assert_eq!((empty.requirement.as_str(), empty.nearest), ("an agent", None));
+
+    let directory = with(&[(profile("calc"), 1, [1.0, 0.0, 0.0]), (profile("gone"), 20, [1.0, 0.0, 0.0])]);
+    let mut query = Query::new("", vector([1.0, 0.0, 0.0]));
+    query.policies = BTreeSet::from(["hipaa".parse().unwrap()]);
+    let routed = directory.route(&query, NOW);
+    let unmet = routed.unmet.unwrap();
+    assert!(routed.candidates.is_empty());
+    assert_eq!((unmet.requirement.as_str(), unmet.lacked_by), ("policy hipaa", 1));
+    assert_eq!(unmet.nearest.unwrap().agent, agent("calc", 1));
+
+    query.policies.clear();
+    query.vector = vector([0.05, 1.0, 0.0]);
+    let unmet = directory.route(&query, NOW).unmet.unwrap();
+    assert_eq!(unmet.requirement, "a score above 0.2");
+    assert!(unmet.nearest.unwrap().reason.to_string().contains("least for its similarity"));
+}
+
+#[test]
+fn vectors_of_another_model_are_listed_and_never_compared() {
+    let mut directory = Directory::new("test/3@ffff0000".parse().unwrap(), None);
+    directory.presence(node(1).0, crate::testing::online(), NOW);
+    assert_eq!(
+        directory.apply(card(&profile("calc"), 1, (1, 1), [1.0, 0.0, 0.0]), NOW),
+        Ok(crate::Applied::New)
+    );
+    assert_eq!(directory.rejections()["other-model"], 1);
+    let routed = directory.route(&Query::new("calc", vector([1.0, 0.0, 0.0])), NOW);
+    assert!(routed.candidates.is_empty());
+    assert_eq!(routed.losers[0].reason, LostBy::OtherModel { model: model() });
+    assert!(routed.losers[0].similarity.abs() < f64::EPSILON);
+}
+
+#[test]
+fn a_queue_and_failures_move_work_to_an_equal() {
+    let mut directory = with(&[(profile("calc"), 1, [1.0, 0.0, 0.0]), (profile("calc"), 2, [1.0, 0.0, 0.0])]);
+    let query = Query::new("", vector([1.0, 0.0, 0.0]));
+    let first = directory.route(&query, NOW).candidates[0].agent.clone();
+    let busy = Presence {
+        online: true,
+        boot: Boot(1),
+        connection: Connection(1),
+        seq: Sequence(2),
+        load: BTreeMap::from([(first.agent().clone(), Load { queue: 3, running: 2 })]),
+    };
+    assert!(directory.presence(first.node().clone(), busy, NOW));
+    let routed = directory.route(&query, NOW);
+    let second = routed.candidates[0].agent.clone();
+    assert!(second != first && routed.candidates[1].factors.load < 1.0);
+
+    for _ in 0..20 {
+        directory.report(&second, &query.vector, Outcome::Failure { weight: 1.0 }, NOW);
+    }
+    assert_eq!(directory.route(&query, NOW).candidates[0].agent, first);
+    // Failures at one kind of task say nothing of another.
+    let elsewhere = Query::new("", vector([0.2, 1.0, 0.0]));
+    assert!(directory.route(&elsewhere, NOW).candidates.iter().all(|c| c.factors.reputation >= 1.0));
+}
+
+#[test]
+fn above_the_crossing_the_walk_gives_the_same_best() {
+    let mut directory = directory();
+    directory.vectors = crate::index::Vectors::with_crossing(100);
+    for i in 0..120_u8 {
+        let angle = f32::from(i) / 120.0;
+        directory
+            .apply(card(&profile(&format!("a-{i}")), 1 + i % 9, (1, 1), [angle.cos(), angle.sin(), 0.1]), NOW)
+            .unwrap();
+    }
+    while directory.maintain(100) > 0 {}
+    let query = Query { limit: 3, ..Query::new("a-77", vector([0.8, 0.6, 0.1])) };
+    let walked = directory.route(&query, NOW);
+    assert_eq!((walked.engine, walked.considered), (Engine::Hnsw, 120));
+    directory.vectors = crate::index::Vectors::default();
+    let scanned = directory.route(&query, NOW);
+    assert_eq!((scanned.engine, &scanned.candidates), (Engine::Exact, &walked.candidates));
+}
+
+fn profiles() -> impl Strategy<Value = (u64, u64, Option<u64>, u32)> {
+    (0..100_000_u64, 0..5_000_u64, prop::option::of(1..100_000_u64), 1..9_u32)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn scores_are_within_bounds_and_follow_the_factors(
+        (price, latency, context, concurrency) in profiles(),
+        raw in prop::array::uniform3(-1.0_f32..1.0),
+        budget in prop::option::of(1..200_000_i64),
+        need in 1..50_000_u64,
+    ) {
+        prop_assume!(raw.iter().any(|x| x.abs() > 0.1));
+        let mut agent_profile = profile("calc");
+        agent_profile.offer = Offer {
+            price: Money(i64::try_from(price).unwrap()),
+            latency_ms: Some(latency),
+            context_tokens: context,
+            concurrency,
+            ..Offer::default()
+        };
+        let mut query = Query::new("adds", vector([1.0, 0.0, 0.0]));
+        query.needs = Needs { latency_ms: Some(1000), context_tokens: Some(need), ..Needs::default() };
+        query.budget = budget.map(Money);
+        let alpha = |p: &AgentProfile, query: &Query| {
+            let routed = with(&[(p.clone(), 1, raw)]).route(query, NOW);
+            routed.candidates.first().map_or(0.0, |c| c.alpha)
+        };
+        let base = alpha(&agent_profile, &query);
+        prop_assert!((0.0..=1.0).contains(&base));
+        let mut better = agent_profile.clone();
+        better.offer.latency_ms = Some(latency / 2);
+        better.offer.context_tokens = Some(context.unwrap_or(0) * 2);
+        prop_assert!(alpha(&better, &query) >= base, "a better offer scored less");
+        let mut dearer = agent_profile.clone();
+        dearer.offer.price = dearer.offer.price + Money(1000);
+        prop_assert!(alpha(&dearer, &query) <= base, "a higher price scored more");
+        query.policies = BTreeSet::from(["hipaa".parse().unwrap()]);
+        prop_assert_eq!(alpha(&agent_profile, &query), 0.0);
+    }
+}
