@@ -274,6 +274,25 @@ mod tests {
     }
 
     #[test]
+    fn a_plan_knows_what_leads_where_and_what_can_start() {
+        let all = ["a", "b", "c", "d"].map(subtask).to_vec();
+        let edges = [edge("a", "c"), edge("b", "c"), edge("c", "d")];
+        let plan = Plan::new(all.clone(), &edges).unwrap();
+        assert_eq!(plan.ancestors("d"), ["a", "b", "c"]);
+        assert_eq!(plan.ancestors("a"), [""; 0]);
+        assert_eq!(plan.sink(), Some("d"));
+        assert_eq!(Plan::new(all, &edges[..2]).unwrap().sink(), None);
+        assert_eq!(Plan::solo("x").sink(), None);
+        let keys = |done: &[&str], started: &[&str]| {
+            let set = |keys: &[&str]| keys.iter().map(|k| (*k).to_owned()).collect();
+            plan.ready(&set(done), &set(started)).iter().map(|s| s.key.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(keys(&[], &[]), ["a", "b"]);
+        assert_eq!(keys(&["a"], &["b"]), [""; 0]);
+        assert_eq!(keys(&["a", "b"], &[]), ["c"]);
+    }
+
+    #[test]
     fn a_plan_cannot_hold_a_cycle() {
         let cycle = Plan::new(vec![subtask("a"), subtask("b")], &[edge("a", "b"), edge("b", "a")]);
         assert_eq!(cycle, Err(InvalidPlan::Cycle { key: "a".to_owned() }));

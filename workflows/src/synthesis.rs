@@ -181,7 +181,7 @@ impl Page {
             }
             PartOutcome::Answered { .. } => None,
         });
-        self.list("Not answered", lines.collect());
+        self.list("Not answered", &lines.collect::<Vec<_>>());
     }
 
     fn dissent<'a>(&mut self, parts: impl Iterator<Item = &'a Part>) {
@@ -192,7 +192,7 @@ impl Page {
             let dissent = answer(part).map_or(&[][..], |a| a.dissent);
             dissent.iter().map(|d| format!("- On “{}”, {}", one_line(&part.description, 120), objection(d)))
         });
-        self.list("Dissent", lines.collect());
+        self.list("Dissent", &lines.collect::<Vec<_>>());
     }
 
     fn sources(&mut self) {
@@ -207,11 +207,11 @@ impl Page {
             }
             line
         };
-        let lines = self.sources.iter().enumerate().map(line).collect();
-        self.list("Sources", lines);
+        let lines: Vec<String> = self.sources.iter().enumerate().map(line).collect();
+        self.list("Sources", &lines);
     }
 
-    fn list(&mut self, title: &str, lines: Vec<String>) {
+    fn list(&mut self, title: &str, lines: &[String]) {
         if !lines.is_empty() {
             self.blocks.push(format!("**{title}**\n\n{}", lines.join("\n")));
         }
@@ -269,4 +269,188 @@ fn one_line(text: &str, most: usize) -> String {
     let cut: String = line.chars().take(most.saturating_sub(1)).collect();
     let at = cut.rfind(' ').filter(|at| *at > cut.len() / 2).unwrap_or(cut.len());
     format!("{}…", cut[..at].trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use foa_wire::AgentId;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::work::Contribution;
+
+    fn agent(name: &str) -> AgentId {
+        format!("{name}@atlas.aaaaaaaaaaaaaaaa").parse().unwrap()
+    }
+
+    fn evidence(quote: &str, source: &str) -> Evidence {
+        Evidence {
+            quote: quote.to_owned(),
+            source: source.to_owned(),
+            held_by: Some(agent("corpus")),
+            score: 0.8,
+        }
+    }
+
+    fn answered(key: &str, question: &str, text: &str, evidence: Vec<Evidence>) -> Part {
+        let (text, authors, dissent) = (text.to_owned(), vec![agent("corpus")], vec![]);
+        let outcome = PartOutcome::Answered { text, evidence, authors, confidence: 0.9, dissent };
+        Part { key: key.to_owned(), description: question.to_owned(), outcome }
+    }
+
+    fn failed(key: &str, question: &str) -> Part {
+        let outcome = PartOutcome::Failed { reason: "nobody is authorised for gdpr".to_owned() };
+        Part { key: key.to_owned(), description: question.to_owned(), outcome }
+    }
+
+    fn objected(mut part: Part) -> Part {
+        if let PartOutcome::Answered { dissent, .. } = &mut part.outcome {
+            let contribution = Contribution { text: "It is 1884.".to_owned(), ..Contribution::default() };
+            dissent.push(PeerContribution { author: agent("calc"), contribution });
+        }
+        part
+    }
+
+    #[test]
+    fn a_reader_gets_the_answer_first_then_what_it_rests_on() {
+        let parts = [
+            answered(
+                "s1",
+                "Which port is it?",
+                "Port 1883.",
+                vec![evidence("Port 1883.", "README.md § Ports")],
+            ),
+            objected(answered(
+                "s2",
+                "What is it for?",
+                "Plain MQTT [2].",
+                vec![evidence("TLS is 8883.", "README.md § TLS"), evidence("1883 is plain MQTT.", "mqtt.md")],
+            )),
+            failed("s3", "Who may use it?"),
+            answered(
+                "s4",
+                "Say it in one line.",
+                "Use 1883 [1].",
+                vec![evidence("Port 1883.", "README.md § Ports")],
+            ),
+        ];
+        let wanted = "\
+Use 1883 [1].
+
+**Which port is it?**
+
+Port 1883. [1]
+
+**What is it for?**
+
+Plain MQTT [2].
+
+**Not answered**
+
+- Who may use it?: nobody is authorised for gdpr
+
+**Dissent**
+
+- On “What is it for?”, calc@atlas holds: “It is 1884.”
+
+**Sources**
+
+1. README.md § Ports (held by corpus@atlas)
+2. mqtt.md (held by corpus@atlas): “1883 is plain MQTT.”";
+        assert_eq!(synthesise("Which port?", &parts, SynthesisMode::Concatenate, Some("s4")), wanted);
+    }
+
+    #[test]
+    fn one_part_is_the_answer_itself() {
+        let parts = [answered("s1", "Which port?", "Port 1883.", vec![])];
+        assert_eq!(synthesise("Which port?", &parts, SynthesisMode::Concatenate, None), "Port 1883.");
+    }
+
+    #[test]
+    fn nothing_answered_is_said_plainly() {
+        let text =
+            synthesise("Which port?", &[failed("s1", "Which port?")], SynthesisMode::Concatenate, None);
+        let wanted = "No part of this task could be answered: Which port?\n\n\
+                      **Not answered**\n\n- Which port?: nobody is authorised for gdpr";
+        assert_eq!(text, wanted);
+        let empty = synthesise("Which port?", &[], SynthesisMode::Merge, None);
+        assert_eq!(empty, "No part of this task could be answered: Which port?");
+    }
+
+    #[test]
+    fn rebase_puts_dissent_under_its_answer() {
+        let parts = [
+            objected(answered("s1", "Which port?", "1883.", vec![])),
+            answered("s2", "Why?", "Habit.", vec![]),
+        ];
+        let text = synthesise("?", &parts, SynthesisMode::Rebase, None);
+        let wanted =
+            "**Which port?**\n\n1883.\n\n> Disputed: calc@atlas holds: “It is 1884.”\n\n**Why?**\n\nHabit.";
+        assert_eq!(text, wanted);
+    }
+
+    #[test]
+    fn merge_says_nothing_twice() {
+        let parts = [
+            answered("s1", "What?", "It is a broker. It is small.", vec![]),
+            answered("s2", "How?", "It is a broker. It speaks MQTT.", vec![]),
+        ];
+        let text = synthesise("?", &parts, SynthesisMode::Merge, None);
+        assert_eq!(text, "**What?**\n\nIt is a broker. It is small.\n\n**How?**\n\nIt speaks MQTT.");
+    }
+
+    #[test]
+    fn the_same_answer_is_not_printed_twice() {
+        let parts =
+            [answered("s1", "What?", "A broker.", vec![]), answered("s2", "Which?", "a  broker.", vec![])];
+        let text = synthesise("?", &parts, SynthesisMode::Concatenate, None);
+        assert_eq!(text, "**What?**\n\nA broker.\n\n**Which?**\n\nThe same answer as to “What?”.");
+    }
+
+    #[test]
+    fn only_marks_of_evidence_are_renumbered() {
+        let parts = [
+            answered("s1", "A", "one", vec![evidence("q0", "zero.md")]),
+            answered("s2", "B", "see [1], [9], [x], [1](url), [", vec![evidence("q1", "one.md")]),
+        ];
+        let text = synthesise("?", &parts, SynthesisMode::Concatenate, None);
+        assert!(text.contains("see [2], [9], [x], [1](url), [\n"), "{text}");
+    }
+
+    #[test]
+    fn a_mark_does_not_spoil_a_list_and_doubt_is_said() {
+        let mut part = answered("s1", "A", "- one\n- two", vec![evidence("q", "a.md")]);
+        if let PartOutcome::Answered { confidence, .. } = &mut part.outcome {
+            *confidence = 0.2;
+        }
+        let text = synthesise("?", &[part], SynthesisMode::Concatenate, None);
+        assert!(text.starts_with("- one\n- two\n\n[1] *(low confidence)*\n"), "{text}");
+    }
+
+    #[test]
+    fn long_quotes_are_cut_at_a_word() {
+        let cut = one_line(&"wörd ".repeat(100), 20);
+        assert_eq!(cut, "wörd wörd wörd…");
+        assert_eq!(one_line(&"x".repeat(30), 10), format!("{}…", "x".repeat(9)));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_put_together_and_no_part_is_left_out(
+            texts in prop::collection::vec(("\\PC{0,40}", any::<bool>()), 1..5),
+            quote in "\\PC{0,20}",
+            mode in prop::sample::select(vec![SynthesisMode::Concatenate, SynthesisMode::Rebase, SynthesisMode::Merge]),
+        ) {
+            let part = |(i, (text, ok)): (usize, &(String, bool))| {
+                let (key, question) = (format!("s{i}"), format!("Question {i}?"));
+                if *ok { answered(&key, &question, text, vec![evidence(&quote, "a.md")]) } else { failed(&key, &question) }
+            };
+            let parts: Vec<Part> = texts.iter().enumerate().map(part).collect();
+            let text = synthesise("task", &parts, mode, None);
+            for (i, (said, ok)) in texts.iter().enumerate() {
+                let named = text.contains(&format!("Question {i}?"));
+                prop_assert!(named || (*ok && (parts.len() == 1 || said.trim().is_empty() || mode == SynthesisMode::Merge)));
+            }
+        }
+    }
 }

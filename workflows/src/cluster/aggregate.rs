@@ -189,3 +189,161 @@ fn normal(text: &str) -> String {
     });
     words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::cluster::reading::{self, Mode};
+    use crate::work::Evidence;
+
+    fn agent(n: usize) -> AgentId {
+        format!("a{n}@node.aaaaaaaaaaaaaaaa").parse().unwrap()
+    }
+
+    fn member(n: usize, text: &str, confidence: f64, at: [f32; 2]) -> Member {
+        Member {
+            agent: agent(n),
+            weight: 1000,
+            contribution: Contribution { text: text.to_owned(), confidence, ..Contribution::default() },
+            vector: Some(Vector::new(at.to_vec()).unwrap()),
+        }
+    }
+
+    fn with_evidence(mut member: Member) -> Member {
+        let (quote, source) = ("it is so".to_owned(), "README.md".to_owned());
+        member.contribution.evidence.push(Evidence { quote, source, held_by: None, score: 0.9 });
+        member
+    }
+
+    fn stands(members: &[Member], kind: Kind) -> Representative {
+        represent(members, kind, 0.5).unwrap()
+    }
+
+    #[test]
+    fn the_answer_in_the_middle_stands_and_the_far_one_dissents() {
+        let members = [
+            member(1, "north", 0.8, [1.0, 0.0]),
+            member(2, "north by east", 0.8, [1.0, 0.3]),
+            member(3, "north east", 0.8, [1.0, 0.6]),
+            member(4, "south", 0.8, [-1.0, 0.1]),
+        ];
+        let found = stands(&members, Kind::Open);
+        assert_eq!(found.agent, agent(3), "the far answer pulls the centre sideways");
+        assert_eq!(found.agreement, 750);
+        assert_eq!(found.supporters, [1, 2].map(agent));
+        let dissent: Vec<_> = found.dissent.iter().map(|d| d.contribution.text.as_str()).collect();
+        assert_eq!(dissent, ["south"]);
+        assert_eq!(stands(&members[..3], Kind::Open).agent, agent(2));
+        assert_eq!(represent(&[], Kind::Open, 0.5), None);
+    }
+
+    #[test]
+    fn many_that_know_nothing_do_not_outvote_one_that_does() {
+        let shrug = |n| member(n, "I hold nothing about this.", 0.1, [0.0, 1.0]);
+        let members = [shrug(1), shrug(2), shrug(3), with_evidence(member(4, "Port 1883.", 0.7, [1.0, 0.0]))];
+        for kind in [Kind::Open, Kind::Closed] {
+            let found = stands(&members, kind);
+            assert_eq!((found.agent, found.agreement), (agent(4), 1000), "{kind:?}");
+            assert_eq!(found.abstained, [1, 2, 3].map(agent));
+            assert_eq!(found.dissent, []);
+        }
+    }
+
+    #[test]
+    fn evidence_counts_double() {
+        let bare = member(1, "one", 0.8, [1.0, 0.0]);
+        let shown = with_evidence(member(2, "two", 0.6, [0.0, 1.0]));
+        assert_eq!(stands(&[bare.clone(), shown], Kind::Open).agent, agent(2));
+        // Where nobody shows any, nobody is the worse for it.
+        assert_eq!(stands(&[bare, member(2, "two", 0.6, [0.0, 1.0])], Kind::Open).agent, agent(1));
+    }
+
+    #[test]
+    fn closed_answers_are_counted_by_weight() {
+        let at = [1.0, 0.0];
+        let members = [
+            member(1, "42", 0.9, at),
+            member(2, "**42.**", 0.5, at),
+            member(3, "-42", 0.95, at),
+            member(4, "41", 0.3, at),
+        ];
+        let found = stands(&members, Kind::Closed);
+        assert_eq!((found.agent, found.supporters), (agent(1), vec![agent(2)]));
+        let dissent: Vec<_> = found.dissent.iter().map(|d| d.author.clone()).collect();
+        assert_eq!(dissent, [agent(3), agent(4)]);
+        assert_eq!(kind_of(&members), Kind::Closed);
+        let prose = member(5, "it is the answer to everything there is", 0.9, at);
+        assert_eq!(kind_of(&[members[0].clone(), prose]), Kind::Open);
+        assert_eq!(kind_of(&[]), Kind::Open);
+    }
+
+    #[test]
+    fn reputation_weighs() {
+        let mut members = [
+            member(1, "yes", 0.8, [1.0, 0.0]),
+            member(2, "no", 0.8, [0.0, 1.0]),
+            member(3, "no", 0.8, [0.0, 1.0]),
+        ];
+        assert_eq!(stands(&members, Kind::Closed).contribution.text, "no");
+        members[1].weight = 100;
+        members[2].weight = 100;
+        assert_eq!(stands(&members, Kind::Closed).contribution.text, "yes");
+    }
+
+    #[test]
+    fn broken_numbers_do_no_harm() {
+        for confidence in [f64::NAN, f64::INFINITY, -3.0, 1e300] {
+            let mut broken = member(1, "one", confidence, [1.0, 0.0]);
+            broken.vector = None;
+            let found = stands(&[broken, member(2, "two", 0.9, [0.0, 1.0])], Kind::Open);
+            assert!(found.agreement <= 1000);
+        }
+        assert_eq!(stands(&[member(1, "", f64::NAN, [1.0, 0.0])], Kind::Closed).agreement, 1000);
+    }
+
+    fn any_members() -> impl Strategy<Value = Vec<Member>> {
+        let one = ("[ab]{1,2}", 0.0f64..1.0, prop::array::uniform2(-1.0f32..1.0), 0u32..=1000, any::<bool>());
+        prop::collection::vec(one, 1..6).prop_map(|all| {
+            let make =
+                |(n, (text, confidence, at, weight, shown)): (usize, (String, f64, [f32; 2], u32, bool))| {
+                    let vector = Vector::new(at.to_vec()).ok();
+                    let made = Member { weight, vector, ..member(n, &text, confidence, [1.0, 0.0]) };
+                    if shown { with_evidence(made) } else { made }
+                };
+            all.into_iter().enumerate().map(make).collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn everyone_is_accounted_for_whatever_the_order(members in any_members(), closed in any::<bool>()) {
+            let kind = if closed { Kind::Closed } else { Kind::Open };
+            let found = stands(&members, kind);
+            prop_assert_eq!(1 + found.supporters.len() + found.dissent.len() + found.abstained.len(), members.len());
+            prop_assert!(found.agreement <= 1000);
+            let mut other = members.clone();
+            other.reverse();
+            let other = stands(&other, kind);
+            prop_assert_eq!(&other.agent, &found.agent);
+            prop_assert_eq!(other.dissent, found.dissent);
+        }
+
+        #[test]
+        fn reading_upward_has_no_cycle_and_one_top(members in any_members()) {
+            let order = reading::order(&members, Mode::Upward);
+            let mut sizes: Vec<usize> = order.values().map(Vec::len).collect();
+            sizes.sort_unstable();
+            prop_assert_eq!(sizes, (0..members.len()).collect::<Vec<_>>());
+            // Whoever I read reads fewer than I do: so nobody is read by someone it reads.
+            for (reader, read) in &order {
+                for peer in read {
+                    prop_assert!(order[peer].len() < order[reader].len());
+                }
+            }
+            let all = reading::order(&members, Mode::AllToAll);
+            prop_assert!(all.values().all(|read| read.len() + 1 == members.len()));
+        }
+    }
+}

@@ -29,6 +29,8 @@ pub const MAX_ROUND: u32 = 64;
 pub const MAX_ENTRY: usize = 192 * 1024;
 /// Most parents of an entry.
 pub const MAX_PARENTS: usize = 64;
+/// Most entries, and most absent members, that a closing list names.
+pub const MAX_LISTED: usize = 1024;
 /// Most entries kept of one author, round and kind.
 pub const MAX_VARIANTS: usize = 4;
 
@@ -334,15 +336,22 @@ impl Entry {
         self.content.body.kind()
     }
 
+    /// Its size on the wire in bytes, about.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        codec::canonical(&self.signed).len() + 100
+    }
+
     fn check_size(&self) -> Result<(), RejectedEntry> {
-        let listed = match &self.content.body {
-            Body::Close { entries, absent } => entries.len().max(absent.len()),
-            _ => 0,
+        let listed = if let Body::Close { entries, absent } = &self.content.body {
+            entries.len().max(absent.len())
+        } else {
+            0
         };
         let limits = [
             ("rounds", MAX_ROUND as usize, self.content.round as usize),
             ("parents", MAX_PARENTS, self.content.parents.len()),
-            ("listed entries", 1024, listed),
+            ("listed entries", MAX_LISTED, listed),
             ("bytes", MAX_ENTRY, codec::canonical(&self.signed).len()),
         ];
         match limits.into_iter().find(|&(_, most, found)| found > most) {

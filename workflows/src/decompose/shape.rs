@@ -92,11 +92,11 @@ impl<'a> Shape<'a> {
     pub(super) fn one_proposal(&self, proposal: usize, basis: Basis) -> Merged {
         let own = |&i: &usize| self.nodes[i].proposal == proposal;
         let candidates = self.candidates(
-            |members| members.iter().any(|i| own(i)),
+            |members| members.iter().any(&own),
             |members| members.iter().copied().find(own).expect("only groups with one of its nodes were kept"),
         );
         let mut draft = Draft::of_proposal(self, candidates, proposal);
-        for members in self.groups.iter().filter(|members| !members.iter().any(|i| own(i))) {
+        for members in self.groups.iter().filter(|members| !members.iter().any(&own)) {
             let representative = self.representative(members);
             draft.note(&self.candidate(members, representative), DropReason::NoQuorum);
         }
@@ -112,7 +112,8 @@ impl<'a> Shape<'a> {
         self.one_proposal(proposal, basis)
     }
 
-    /// The proposal whose subtasks have the nearest counterparts in the others, and the other way round, by weight.
+    /// The proposal whose subtasks have the nearest counterparts in all proposals, and the other way round, by weight.
+    /// Its own weight counts too: where nothing is alike, the heaviest is taken.
     pub(super) fn medoid_proposal(&self) -> usize {
         let nodes_of = |p: usize| (0..self.nodes.len()).filter(move |&i| self.nodes[i].proposal == p);
         let covers = |p: usize, q: usize| -> i64 {
@@ -121,8 +122,9 @@ impl<'a> Shape<'a> {
             sum * 1000 / i64::try_from(nodes_of(p).count().max(1)).expect("at most a few hundred")
         };
         let score = |p: usize| -> i128 {
-            let others = (0..self.weight.len()).filter(|&q| q != p);
-            others.map(|q| i128::from(self.weight[q]) * i128::from(covers(p, q) + covers(q, p))).sum()
+            (0..self.weight.len())
+                .map(|q| i128::from(self.weight[q]) * i128::from(covers(p, q) + covers(q, p)))
+                .sum()
         };
         (0..self.weight.len()).max_by_key(|&p| (score(p), Reverse(p))).unwrap_or(0)
     }
@@ -153,11 +155,11 @@ impl<'a> Shape<'a> {
         Candidate { members: members.to_vec(), representative, support }
     }
 
-    /// The medoid of a group: nearest to the others by weight, the first among equals.
+    /// The medoid of a group: nearest to all of it by weight, its own included; the first among equals.
     fn representative(&self, members: &[usize]) -> usize {
         let nearness = |i: usize| -> i128 {
-            let others = members.iter().filter(|&&j| j != i);
-            others
+            members
+                .iter()
                 .map(|&j| i128::from(self.weight[self.nodes[j].proposal]) * i128::from(self.similar[i][j]))
                 .sum()
         };
@@ -184,13 +186,16 @@ fn similarity(input: &MergeInput, a: &Node<'_>, b: &Node<'_>) -> i64 {
     }
 }
 
+/// Pairs of candidates with a weight each.
+type Weighted = BTreeMap<(usize, usize), u64>;
+
 /// A plan in the making: candidates that are still in, and edges between them.
 struct Draft<'s, 'a> {
     shape: &'s Shape<'a>,
     candidates: Vec<Candidate>,
     prices: Vec<Price>,
     alive: BTreeSet<usize>,
-    edges: BTreeMap<(usize, usize), u64>,
+    edges: Weighted,
     dropped: Vec<Dropped>,
     dropped_edges: Vec<DroppedEdge>,
 }
@@ -238,7 +243,7 @@ impl<'s, 'a> Draft<'s, 'a> {
             prices: candidates.iter().map(price).collect(),
             alive: (0..candidates.len()).collect(),
             candidates,
-            edges: BTreeMap::new(),
+            edges: Weighted::new(),
             dropped: Vec::new(),
             dropped_edges: Vec::new(),
         }
@@ -246,8 +251,8 @@ impl<'s, 'a> Draft<'s, 'a> {
 
     /// For each ordered pair of candidates the weight that says "before", and for each pair (smaller first) the weight
     /// that proposed both.
-    fn edge_votes(&self) -> (BTreeMap<(usize, usize), u64>, BTreeMap<(usize, usize), u64>) {
-        let (mut votes, mut both) = (BTreeMap::new(), BTreeMap::new());
+    fn edge_votes(&self) -> (Weighted, Weighted) {
+        let (mut votes, mut both) = (Weighted::new(), Weighted::new());
         for proposal in 0..self.shape.weight.len() {
             let weight = self.shape.weight[proposal];
             let order = self.shape.order_of(proposal);

@@ -18,7 +18,15 @@ fn cluster() -> ClusterId {
 
 fn content(author: AgentId, round: u32, body: Body) -> Content {
     let job = "job-0001".parse().unwrap();
-    Content { job, subtask: "s1".to_owned(), cluster: cluster(), round, author, parents: BTreeSet::new(), body }
+    Content {
+        job,
+        subtask: "s1".to_owned(),
+        cluster: cluster(),
+        round,
+        author,
+        parents: BTreeSet::new(),
+        body,
+    }
 }
 
 fn answer(text: &str) -> Contribution {
@@ -82,7 +90,10 @@ fn what_is_not_what_it_claims_to_be_is_named() {
     assert_eq!(name(channel().insert(draft(1, &"x".repeat(MAX_ENTRY)))), "entry-too-large");
     // A member may not open or close, a holder may not draft.
     let close = Body::Close { entries: vec![], absent: vec![] };
-    assert_eq!(name(channel().insert(Entry::sign(content(agent(1), 1, close), &key(1)))), "wrong-entry-author");
+    assert_eq!(
+        name(channel().insert(Entry::sign(content(agent(1), 1, close), &key(1)))),
+        "wrong-entry-author"
+    );
     let by_holder = content(holder(agent(1).node()), 0, Body::Draft(answer("a")));
     assert_eq!(name(channel().insert(Entry::sign(by_holder, &key(1)))), "wrong-entry-author");
 }

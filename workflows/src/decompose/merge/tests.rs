@@ -21,7 +21,12 @@ fn proposal(n: usize, descriptions: &[&str], edges: &[(usize, usize)]) -> Propos
         ..ProposedSubtask::default()
     };
     let edges = edges.iter().map(|(a, b)| [format!("k{a}"), format!("k{b}")]).collect();
-    Proposal { id: id(n), by: agent(n), subtasks: descriptions.iter().enumerate().map(subtask).collect(), edges }
+    Proposal {
+        id: id(n),
+        by: agent(n),
+        subtasks: descriptions.iter().enumerate().map(subtask).collect(),
+        edges,
+    }
 }
 
 /// Descriptions are like each other when they are equal, or by the vectors added with [`near`].
@@ -104,8 +109,11 @@ fn what_few_want_is_dropped_unless_something_kept_builds_on_it() {
 
 #[test]
 fn weight_decides_not_heads() {
-    let mut given =
-        input(vec![proposal(1, &["one way"], &[]), proposal(2, &["other"], &[]), proposal(3, &["other"], &[])]);
+    let mut given = input(vec![
+        proposal(1, &["one way"], &[]),
+        proposal(2, &["other"], &[]),
+        proposal(3, &["other"], &[]),
+    ]);
     assert_eq!(descriptions(&merge(&given).unwrap().plan), ["other"]);
     given.weights = [(agent(1), 900), (agent(2), 200), (agent(3), 200)].into();
     assert_eq!(descriptions(&merge(&given).unwrap().plan), ["one way"]);
@@ -169,10 +177,11 @@ fn without_any_quorum_the_nearest_proposal_runs() {
     given.merge_sim = 990;
     near(
         &mut given,
-        &[("1/k0", [-1.0, 0.0]), ("2/k0", [1.0, 0.2]), ("2/k1", [1.0, 0.3]), ("3/k0", [1.0, 0.5])],
+        &[("1/k0", [0.0, -1.0]), ("2/k0", [1.0, 0.2]), ("2/k1", [1.0, 0.3]), ("3/k0", [1.0, 0.5])],
     );
     let merged = merge(&given).unwrap();
     assert_eq!(merged.basis, Basis::Medoid { proposal: id(2) });
+    assert_eq!(merged, fallback(&given).unwrap());
     assert_eq!(medoid(&given), Ok(1));
     assert_eq!(descriptions(&merged.plan), ["left", "rest"]);
     assert_eq!(dropped(&merged), [("far", DropReason::NoQuorum), ("right", DropReason::NoQuorum)]);
@@ -193,7 +202,8 @@ fn what_is_missed_least_is_shed_and_its_order_passed_on() {
 
 #[test]
 fn a_plan_keeps_within_budget_and_deadline() {
-    let mut given = input(vec![proposal(1, &["cheap", "dear", "free"], &[(0, 1)]), proposal(2, &["cheap"], &[])]);
+    let mut given =
+        input(vec![proposal(1, &["cheap", "dear", "free"], &[(0, 1)]), proposal(2, &["cheap"], &[])]);
     let price = |cost, time_ms| Price { cost: Money(cost), time_ms };
     given.prices = [("k0", price(10, 1000)), ("k1", price(90, 5000)), ("k2", price(0, 9000))]
         .map(|(key, price)| (format!("job-0001.1/{key}"), price))
@@ -214,12 +224,23 @@ fn a_plan_keeps_within_budget_and_deadline() {
 }
 
 #[test]
+fn where_nothing_is_alike_the_heaviest_proposal_runs() {
+    let mut given = input((1..4).map(|n| proposal(n, &[MEANINGS[n]], &[])).collect());
+    assert_eq!(medoid(&given), Ok(0));
+    given.weights.insert(agent(3), 1001);
+    assert_eq!(medoid(&given), Ok(2));
+}
+
+#[test]
 fn policies_add_up() {
     let mut given = input(vec![proposal(1, &["a"], &[]), proposal(2, &["a"], &[])]);
     given.proposals[0].subtasks[0].policies = ["gdpr".parse().unwrap()].into();
     given.proposals[1].subtasks[0].policies = ["eu-only".parse().unwrap()].into();
     let merged = merge(&given).unwrap();
-    assert_eq!(merged.plan.subtasks()[0].policies, BTreeSet::from(["gdpr".parse().unwrap(), "eu-only".parse().unwrap()]));
+    assert_eq!(
+        merged.plan.subtasks()[0].policies,
+        BTreeSet::from(["gdpr".parse().unwrap(), "eu-only".parse().unwrap()])
+    );
 }
 
 #[test]
