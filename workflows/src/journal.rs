@@ -74,6 +74,9 @@ pub enum Step {
         reason: String,
         /// In words.
         detail: String,
+        /// What it cost all the same; `None` when nobody knows, which keeps its reservation.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        usage: Option<Usage>,
     },
     /// The proposals are one plan; their authors are asked to vote on it.
     Merged {

@@ -37,8 +37,10 @@ pub enum Input {
     Answered {
         /// The work.
         work: WorkId,
-        /// Its answer, or a failure by name and in words.
-        outcome: Result<(Answer, Usage), (String, String)>,
+        /// Its answer, or why there is none.
+        outcome: Result<Answer, NoAnswer>,
+        /// What it cost either way.
+        usage: Usage,
     },
     /// One of our agents has something to show while it works.
     Working {
@@ -60,6 +62,15 @@ pub enum Input {
     Leave,
     /// Time has passed.
     Tick,
+}
+
+/// Why an agent of ours has no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoAnswer {
+    /// A stable name.
+    pub reason: String,
+    /// In words.
+    pub detail: String,
 }
 
 /// A message whose envelope has been checked.

@@ -153,7 +153,7 @@ impl NodeMachine {
                 self.refuse(&reason, sender, subject, detail, now);
             }
             Input::Advertise(agents) => self.advertise(agents, now),
-            Input::Answered { work, outcome } => self.answered(&work, outcome, now),
+            Input::Answered { work, outcome, usage } => self.answered(&work, outcome, usage, now),
             Input::Working { work, text } => self.working(&work, text),
             Input::Embedded { id, result } => self.embedded(id, result, now),
             Input::Drain => {
@@ -170,6 +170,18 @@ impl NodeMachine {
     #[must_use]
     pub fn wake(&self) -> Option<Time> {
         [self.membership.wake(), self.coordinator.wake(), self.worker.wake()].into_iter().flatten().min()
+    }
+
+    /// Whether it is connected, has told of itself and, if it keeps a directory, trusts it to be whole.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        self.connected && self.membership.ready
+    }
+
+    /// How many agents are known and online; 0 for a node that keeps no directory.
+    #[must_use]
+    pub fn agents_online(&self) -> usize {
+        self.membership.directory.as_ref().map_or(0, foa_capability::Directory::online)
     }
 
     /// Whether nothing is being worked on: no agent thinks, no job is open.

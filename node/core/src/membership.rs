@@ -167,7 +167,7 @@ impl NodeMachine {
     fn retire(&mut self, card: &AgentCard, now: Time) {
         self.membership.version = self.membership.version.next();
         let version = self.membership.version;
-        if let Ok(card) = card.retire(self.boot, version, now, CARD_LIFE, self.me.key()) {
+        if let Ok(card) = card.retire(version, now, now + CARD_LIFE, self.me.key()) {
             self.learn_own(&card, now);
             if self.connected {
                 self.send(Topic::Card(card.agent().clone()), Body::Card(Box::new(card)));

@@ -228,6 +228,20 @@ impl JobMachine {
         &self.state
     }
 
+    /// Work whose reply is still awaited.
+    #[must_use]
+    pub fn open_work(&self) -> Vec<(AgentId, WorkId)> {
+        let open = self.state.works.values().filter(|w| w.status == WorkStatus::Open);
+        open.map(|w| (w.order.agent.clone(), WorkId::new(&self.state.job, w.order.work))).collect()
+    }
+
+    /// Sends what is open again at `at` at the latest: the broker may have lost it.
+    pub fn resend(&mut self, at: Time) {
+        for sent in self.sent.values_mut() {
+            *sent = Sent { again: sent.again.min(at), wait: RESEND_FIRST };
+        }
+    }
+
     /// When the machine wants a [`Input::Tick`]; `None` when it is over.
     #[must_use]
     pub fn wake(&self) -> Option<Time> {
@@ -410,7 +424,8 @@ impl JobMachine {
 
     fn fail(&mut self, order: &Order, reason: &str, detail: String, now: Time, out: &mut Commands) {
         self.sent.remove(&order.work);
-        self.commit(Step::Failed { work: order.work, reason: reason.to_owned(), detail }, now, out);
+        let reason = reason.to_owned();
+        self.commit(Step::Failed { work: order.work, reason, detail, usage: None }, now, out);
         self.grade(order, false, out);
     }
 
@@ -433,14 +448,15 @@ impl JobMachine {
         self.sent.remove(&order.work);
         let kept = match reply.outcome {
             WorkOutcome::Failed { reason, detail } => {
-                self.commit(Step::Failed { work: order.work, reason: reason.clone(), detail }, now, out);
+                let usage = Some(reply.usage);
+                self.commit(Step::Failed { work: order.work, reason, detail, usage }, now, out);
                 self.grade(&order, false, out);
                 return;
             }
             WorkOutcome::Answered { content: Answer::Declined { reason } } => {
                 // An honest "not mine" is no failure to deliver.
-                let step = Step::Failed { work: order.work, reason: "declined".to_owned(), detail: reason };
-                self.commit(step, now, out);
+                let (work, detail, usage) = (order.work, reason, Some(reply.usage));
+                self.commit(Step::Failed { work, reason: "declined".to_owned(), detail, usage }, now, out);
                 return;
             }
             WorkOutcome::Answered { content } => Reply::Private { content },

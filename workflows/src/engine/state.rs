@@ -243,9 +243,12 @@ impl JobState {
                 self.order(orders, record.at);
             }
             Step::Answered { work, reply, usage } => self.answered(*work, reply, usage),
-            Step::Failed { work, reason, detail } => {
+            Step::Failed { work, reason, detail, usage } => {
                 if let Some(state) = self.works.get_mut(work) {
                     state.status = WorkStatus::Failed(reason.clone(), detail.clone());
+                }
+                if let Some(usage) = usage {
+                    self.charge(*work, usage);
                 }
             }
             Step::Merged { input, plan, hash, provenance: _, dropped, orders } => {
@@ -324,7 +327,6 @@ impl JobState {
 
     fn answered(&mut self, work: u32, reply: &Reply, usage: &Usage) {
         let Some(state) = self.works.get_mut(&work) else { return };
-        state.usage = usage.clone();
         state.status = match reply {
             Reply::Private { content } => WorkStatus::Answered(content.clone()),
             Reply::Posted { entry } => {
@@ -333,6 +335,12 @@ impl JobState {
                 WorkStatus::Posted(hash)
             }
         };
+        self.charge(work, usage);
+    }
+
+    fn charge(&mut self, work: u32, usage: &Usage) {
+        let Some(state) = self.works.get_mut(&work) else { return };
+        state.usage = usage.clone();
         let agent = state.order.agent.clone();
         if let Some(excess) = self.budget.charge(work, usage.cost) {
             let total = self.overcharged.entry(agent).or_default();

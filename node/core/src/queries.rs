@@ -1,0 +1,221 @@
+//! Answers to the questions clients ask a coordinator.
+
+use std::collections::BTreeSet;
+
+use foa_capability::directory::Entry;
+use foa_capability::route::Query as RouteQuery;
+use foa_capability::{Money, Policy, Vector};
+use foa_wire::{AgentId, JobId, NodeId, Time, Topic};
+use foa_workflows::Record;
+
+use crate::body::Body;
+use crate::coordinator::Held;
+use crate::machine::NodeMachine;
+use crate::query::{AgentSummary, JobSummary, Query, QueryAnswer, QueryReply, Question};
+use crate::status::Role;
+
+/// Agents in one answer.
+const PAGE: usize = 200;
+/// Records in one answer, by size.
+const RECORDS_BYTES: usize = 140 * 1024;
+/// Jobs in one answer.
+const JOBS: usize = 500;
+/// Refusals in one answer.
+const RECENT: usize = 100;
+/// Candidates of one route, at most.
+const CANDIDATES: usize = 50;
+/// Characters of a task or description in a summary.
+const SHORT: usize = 120;
+
+/// Who waits for an embedding.
+#[derive(Debug)]
+pub enum Asked {
+    /// A job.
+    Job {
+        /// Which.
+        job: JobId,
+        /// The texts, in order.
+        texts: Vec<String>,
+    },
+    /// A client's routing question.
+    Route {
+        /// The question's id.
+        id: String,
+        /// Who asked.
+        asker: NodeId,
+        /// The question.
+        question: RouteQuestion,
+    },
+}
+
+/// What a client's routing question requires.
+#[derive(Debug)]
+pub struct RouteQuestion {
+    text: String,
+    policies: BTreeSet<Policy>,
+    skills: BTreeSet<String>,
+    budget: Option<Money>,
+    limit: usize,
+}
+
+impl NodeMachine {
+    /// Answers a question, or begins to.
+    pub(crate) fn query(&mut self, query: Query, asker: NodeId, now: Time) {
+        let Query { id, question } = query;
+        let answer = match question {
+            Question::Jobs => self.jobs(),
+            Question::Job { job } => self.job(&job),
+            Question::Agents { after } => self.agents(after.as_ref()),
+            Question::Agent { agent } => self.agent(&agent),
+            Question::Nodes => {
+                let nodes = self.membership.nodes.values().map(|known| known.status.clone()).collect();
+                QueryAnswer::Nodes { nodes }
+            }
+            Question::Rejected => QueryAnswer::Rejected {
+                counts: self.refusals.counts().clone(),
+                recent: self.refusals.recent().take(RECENT).cloned().collect(),
+            },
+            Question::Route { text, policies, skills, budget, limit } => {
+                if !self.is(Role::Coordinator) {
+                    unknown("this node keeps no directory")
+                } else if text.trim().is_empty() || text.len() > foa_workflows::job::MAX_TASK {
+                    unknown("wanted a task in words, at most 32 KiB")
+                } else {
+                    let question = RouteQuestion { text: text.clone(), policies, skills, budget, limit };
+                    self.embed(Asked::Route { id, asker, question }, vec![text]);
+                    return;
+                }
+            }
+        };
+        self.answer(id, asker, answer, now);
+    }
+
+    fn answer(&mut self, id: String, asker: NodeId, answer: QueryAnswer, now: Time) {
+        let reply = QueryReply { id, answer };
+        self.command(Topic::Inbox(asker), Body::QueryReply(Box::new(reply)), now);
+    }
+
+    pub(crate) fn route_embedded(
+        &mut self,
+        id: String,
+        asker: NodeId,
+        question: &RouteQuestion,
+        result: Result<Vec<Vector>, String>,
+        now: Time,
+    ) {
+        let answer = match (result, &self.membership.directory) {
+            (Ok(mut vectors), Some(directory)) if vectors.len() == 1 => {
+                let mut query = RouteQuery::new(question.text.as_str(), vectors.remove(0));
+                query.policies.clone_from(&question.policies);
+                query.skills.clone_from(&question.skills);
+                query.budget = question.budget;
+                query.allow_write = true;
+                query.limit = question.limit.clamp(1, CANDIDATES);
+                QueryAnswer::Route { routed: Box::new(directory.route(&query, now)) }
+            }
+            (Ok(_), _) => unknown("this node keeps no directory"),
+            (Err(error), _) => unknown(&format!("the embedding model failed: {error}")),
+        };
+        self.answer(id, asker, answer, now);
+    }
+
+    fn jobs(&self) -> QueryAnswer {
+        let mut jobs: Vec<JobSummary> = self.coordinator.jobs.values().map(summary).collect();
+        jobs.sort_by(|a, b| b.accepted.cmp(&a.accepted).then_with(|| a.job.cmp(&b.job)));
+        jobs.truncate(JOBS);
+        QueryAnswer::Jobs { jobs }
+    }
+
+    fn job(&self, job: &JobId) -> QueryAnswer {
+        let Some(held) = self.coordinator.jobs.get(job) else {
+            return unknown("this coordinator does not hold that job");
+        };
+        let mut bytes = 0;
+        let fits = |record: &&Record| {
+            bytes += serde_json::to_vec(record).map_or(RECORDS_BYTES, |v| v.len());
+            bytes <= RECORDS_BYTES
+        };
+        // The result has an answer of its own; its record would say everything twice.
+        let without_result = held.records.iter().filter(|r| r.step.name() != "ended");
+        let mut records: Vec<Record> = without_result.rev().take_while(fits).cloned().collect();
+        records.reverse();
+        let result = held.result().cloned().map(Box::new);
+        QueryAnswer::Job { summary: summary(held), records, result }
+    }
+
+    fn agents(&self, after: Option<&AgentId>) -> QueryAnswer {
+        let Some(directory) = &self.membership.directory else {
+            return unknown("this node keeps no directory");
+        };
+        let mut all =
+            directory.iter().filter(|(id, e)| !e.retired() && after.is_none_or(|after| *id > after));
+        let agents = all.by_ref().take(PAGE).map(|(id, entry)| self.agent_summary(id, entry)).collect();
+        QueryAnswer::Agents { agents, more: all.next().is_some() }
+    }
+
+    fn agent(&self, name: &str) -> QueryAnswer {
+        let Some(directory) = &self.membership.directory else {
+            return unknown("this node keeps no directory");
+        };
+        let named = |id: &AgentId| id.to_string() == name || id.short() == name || id.agent().as_str() == name;
+        let found: Vec<(&AgentId, &Entry)> =
+            directory.iter().filter(|(id, e)| !e.retired() && named(id)).collect();
+        match found.as_slice() {
+            [] => unknown(&format!("no agent is called {name}")),
+            [(id, entry)] => QueryAnswer::Agent {
+                card: Box::new(entry.card().clone()),
+                summary: self.agent_summary(id, entry),
+            },
+            several => {
+                let ids: Vec<String> = several.iter().map(|(id, _)| id.to_string()).collect();
+                unknown(&format!("{} agents are called {name}: {}", ids.len(), ids.join(", ")))
+            }
+        }
+    }
+
+    fn agent_summary(&self, id: &AgentId, entry: &Entry) -> AgentSummary {
+        let card = entry.card();
+        let capability = card.capability();
+        let online = id.node() == self.id()
+            || self.membership.nodes.get(id.node()).is_some_and(|known| known.status.online);
+        AgentSummary {
+            agent: id.clone(),
+            kind: capability.kind.clone(),
+            description: short(card.description()),
+            version: card.order().1,
+            online,
+            load: self.load_of(id),
+            skills: card.skills().len(),
+            price: capability.offer.price,
+            policies: capability.policies.clone(),
+        }
+    }
+}
+
+fn summary(held: &Held) -> JobSummary {
+    let state = held.machine.state();
+    let phase = state.result.as_ref().map_or(state.phase().name(), |result| result.status.name());
+    JobSummary {
+        job: state.job.clone(),
+        term: state.term.clone(),
+        owner: state.owner.clone(),
+        phase: phase.to_owned(),
+        task: short(&state.submission.task),
+        accepted: state.accepted,
+        ended: state.result.as_ref().map(|r| r.ended),
+        spent: state.budget.spent(),
+        records: state.last.0,
+    }
+}
+
+fn short(text: &str) -> String {
+    let mut shortened: String = text.chars().take(SHORT).collect();
+    if shortened.len() < text.len() {
+        shortened.push('…');
+    }
+    shortened
+}
+
+fn unknown(detail: &str) -> QueryAnswer {
+    QueryAnswer::Unknown { detail: detail.to_owned() }
+}

@@ -1,0 +1,466 @@
+//! Our agents' work: admitting it, asking the agent, signing what goes on the blackboard, replying, and repeating the reply
+//! to whoever repeats the work.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use foa_capability::presence::Load;
+use foa_capability::profile::Effects;
+use foa_wire::{AgentId, AgentName, ClusterId, NodeId, Time, Topic, WorkId};
+use foa_workflows::cluster::channel::{Body as EntryBody, Content, Entry, EntryHash};
+use foa_workflows::decompose::merge::verify;
+use foa_workflows::decompose::proposal::Proposal;
+use foa_workflows::job::Progress;
+use foa_workflows::request::{ChannelEntries, ChannelRequest, Request, Work, WorkOutcome, WorkReply};
+use foa_workflows::work::{Answer, Ask, PeerContribution, Usage};
+
+use crate::body::Body;
+use crate::effect::{Effect, NoAnswer};
+use crate::journal::NodeRecord;
+use crate::machine::NodeMachine;
+
+/// Replies kept for repeats, at most.
+const REPLIES: usize = 2000;
+/// Channels followed at once, at most; the oldest is left first.
+const CHANNELS: usize = 500;
+/// Entries kept of one channel, at most.
+const CHANNEL_ENTRIES: usize = 500;
+/// How long a refinement waits for the entries it should read before it goes on without them.
+const ENTRIES_WAIT: Duration = Duration::from_secs(5);
+
+/// The work of our agents.
+#[derive(Debug, Default)]
+pub struct Worker {
+    running: BTreeMap<WorkId, Work>,
+    waiting: VecDeque<Work>,
+    lacking: BTreeMap<WorkId, Lacking>,
+    replies: BTreeMap<WorkId, WorkReply>,
+    reply_order: VecDeque<WorkId>,
+    started: BTreeSet<WorkId>,
+    channels: BTreeMap<ClusterId, BTreeMap<EntryHash, Entry>>,
+    channel_order: VecDeque<ClusterId>,
+}
+
+/// A refinement that waits for entries.
+#[derive(Debug)]
+struct Lacking {
+    work: Work,
+    until: Time,
+}
+
+impl Worker {
+    pub(crate) fn idle(&self) -> bool {
+        self.running.is_empty() && self.waiting.is_empty() && self.lacking.is_empty()
+    }
+
+    pub(crate) fn wake(&self) -> Option<Time> {
+        let lacking = self.lacking.values().map(|l| l.until);
+        let deadlines = self.running.values().chain(&self.waiting).map(|w| w.deadline);
+        lacking.chain(deadlines).min()
+    }
+
+    pub(crate) fn channels(&self) -> impl Iterator<Item = &ClusterId> {
+        self.channels.keys()
+    }
+
+    pub(crate) fn load(&self) -> BTreeMap<AgentName, Load> {
+        let mut load: BTreeMap<AgentName, Load> = BTreeMap::new();
+        for work in self.running.values() {
+            load.entry(work.agent.agent().clone()).or_default().running += 1;
+        }
+        for work in &self.waiting {
+            load.entry(work.agent.agent().clone()).or_default().queue += 1;
+        }
+        load
+    }
+
+    pub(crate) fn remember_started(&mut self, work: WorkId) {
+        self.started.insert(work);
+    }
+
+    pub(crate) fn remember_finished(&mut self, reply: WorkReply) {
+        self.started.remove(&reply.work);
+        self.keep(reply);
+    }
+
+    /// Drops what waits for agents that are there no more.
+    pub(crate) fn keep_agents<'a>(&mut self, agents: impl Iterator<Item = &'a AgentName>) {
+        let agents: BTreeSet<&AgentName> = agents.collect();
+        self.waiting.retain(|work| agents.contains(work.agent.agent()));
+    }
+
+    fn keep(&mut self, reply: WorkReply) {
+        if self.replies.insert(reply.work.clone(), reply.clone()).is_none() {
+            self.reply_order.push_back(reply.work);
+        }
+        while self.reply_order.len() > REPLIES {
+            if let Some(oldest) = self.reply_order.pop_front() {
+                self.replies.remove(&oldest);
+            }
+        }
+    }
+
+    fn busy(&self, agent: &AgentId) -> usize {
+        self.running.values().filter(|w| w.agent == *agent).count()
+    }
+
+    fn queued(&self, agent: &AgentId) -> usize {
+        self.waiting.iter().filter(|w| w.agent == *agent).count()
+    }
+
+    fn has(&self, work: &WorkId) -> bool {
+        self.running.contains_key(work)
+            || self.lacking.contains_key(work)
+            || self.waiting.iter().any(|w| w.work == *work)
+    }
+
+    fn entry(&self, cluster: &ClusterId, hash: &EntryHash) -> Option<&Entry> {
+        self.channels.get(cluster)?.get(hash)
+    }
+
+    /// What we proposed for a job, if we still know.
+    fn own_proposal(&self, request: &Request, agent: &AgentId) -> Option<Proposal> {
+        let Request::Judge { input, .. } = request else { return None };
+        let claimed = input.proposals.iter().find(|p| p.by == *agent)?;
+        match &self.replies.get(&claimed.id)?.outcome {
+            WorkOutcome::Answered { content: Answer::Proposal { subtasks, edges } } => Some(Proposal {
+                id: claimed.id.clone(),
+                by: agent.clone(),
+                subtasks: subtasks.clone(),
+                edges: edges.clone(),
+            }),
+            WorkOutcome::Answered { .. } | WorkOutcome::Posted { .. } | WorkOutcome::Failed { .. } => None,
+        }
+    }
+}
+
+impl NodeMachine {
+    /// Takes work for one of our agents, or repeats the reply to it.
+    pub(crate) fn work(&mut self, work: Work, now: Time) {
+        if let Some(reply) = self.worker.replies.get(&work.work).cloned() {
+            self.deliver(reply, &work.holder, now);
+            return;
+        }
+        if self.worker.has(&work.work) || work.deadline <= now {
+            return;
+        }
+        let fail = |reason: &str, detail: String| WorkOutcome::Failed { reason: reason.to_owned(), detail };
+        let Some(own) = self.membership.own.get(work.agent.agent()) else {
+            let detail = format!("wanted an agent of this node, found {}", work.agent);
+            return self.reply_to(&work, fail("unknown-agent", detail), Usage::default(), now);
+        };
+        let profile = &own.advertised.profile;
+        if self.draining {
+            let detail = "this node is shutting down".to_owned();
+            return self.reply_to(&work, fail("draining", detail), Usage::default(), now);
+        }
+        let concurrency = usize::try_from(profile.offer.concurrency.max(1)).unwrap_or(usize::MAX);
+        if profile.effects == Effects::Write && self.worker.started.contains(&work.work) {
+            let detail = "it was begun before a crash; whether it took effect is unknown".to_owned();
+            return self.reply_to(&work, fail("unknown", detail), Usage::default(), now);
+        }
+        if let Some(cap) = work.cap.filter(|cap| profile.offer.worst_case() > *cap) {
+            let detail = format!("wanted a cap of at least {}, found {cap}", profile.offer.worst_case());
+            return self.reply_to(&work, fail("cap-too-low", detail), Usage::default(), now);
+        }
+        if self.worker.busy(&work.agent) >= concurrency {
+            if self.worker.queued(&work.agent) >= self.config.max_queue {
+                let detail = format!("{} pieces of work are waiting already", self.config.max_queue);
+                return self.reply_to(&work, fail("overloaded", detail), Usage::default(), now);
+            }
+            self.worker.waiting.push_back(work);
+            self.status_changed();
+            return;
+        }
+        self.begin(work, now);
+    }
+
+    fn begin(&mut self, work: Work, now: Time) {
+        if let Request::Judge { input, plan, hash, .. } = &work.request {
+            let own = self.worker.own_proposal(&work.request, &work.agent);
+            // After a restart we no longer know what we proposed; the merge itself can still be checked.
+            let own = own.or_else(|| input.proposals.iter().find(|p| p.by == work.agent).cloned());
+            let objection = match own {
+                Some(own) => verify(input, plan, hash, &own).err().map(|o| (o.name(), o.to_string())),
+                None => Some(("my-proposal-missing", "none of the proposals is ours".to_owned())),
+            };
+            if let Some((reason, detail)) = objection {
+                let outcome = WorkOutcome::Failed { reason: reason.to_owned(), detail };
+                return self.reply_to(&work, outcome, Usage::default(), now);
+            }
+        }
+        if let Request::Refine { cluster, own, read, .. } = &work.request {
+            self.follow(cluster);
+            let missing: Vec<EntryHash> = read
+                .iter()
+                .chain([own])
+                .filter(|hash| self.worker.entry(cluster, hash).is_none())
+                .cloned()
+                .collect();
+            if !missing.is_empty() {
+                let request = ChannelRequest {
+                    job: work.work.job(),
+                    cluster: cluster.clone(),
+                    entries: missing,
+                };
+                let topic = Topic::Inbox(work.holder.clone());
+                self.command(topic, Body::ChannelRequest(request), now);
+                let until = (now + ENTRIES_WAIT).min(work.deadline);
+                self.worker.lacking.insert(work.work.clone(), Lacking { work, until });
+                return;
+            }
+        }
+        self.ask(work, now);
+    }
+
+    /// Gives the work to the agent.
+    fn ask(&mut self, work: Work, now: Time) {
+        let ask = match self.to_ask(&work.request) {
+            Ok(ask) => ask,
+            Err(detail) => {
+                let outcome = WorkOutcome::Failed { reason: "missing-entries".to_owned(), detail };
+                return self.reply_to(&work, outcome, Usage::default(), now);
+            }
+        };
+        let name = work.agent.agent().clone();
+        let writes =
+            self.membership.own.get(&name).is_some_and(|o| o.advertised.profile.effects == Effects::Write);
+        let effect = Effect::Ask {
+            work: work.work.clone(),
+            agent: name,
+            ask: Box::new(ask),
+            deadline: work.deadline,
+            cap: work.cap,
+        };
+        if writes && matches!(work.request, Request::Draft { .. }) {
+            self.persist(NodeRecord::Started { work: work.work.clone() });
+            self.worker.started.insert(work.work.clone());
+            self.effect_after(effect);
+        } else {
+            self.effect(effect);
+        }
+        self.worker.running.insert(work.work.clone(), work);
+        self.status_changed();
+    }
+
+    /// What the agent is asked: the request, with entries in the place of their hashes.
+    fn to_ask(&self, request: &Request) -> Result<Ask, String> {
+        Ok(match request.clone() {
+            Request::Propose { task, limits } => Ask::Propose { task, limits },
+            Request::Judge { task, plan, .. } => Ask::Judge { task, plan },
+            Request::Draft { subtask, task, inputs } => Ask::Draft { subtask, task, inputs },
+            Request::Synthesise { task, parts, mode, lead } => Ask::Synthesise { task, parts, mode, lead },
+            Request::Refine { cluster, round, subtask, task, inputs, own, read, frame } => {
+                let own = self
+                    .worker
+                    .entry(&cluster, &own)
+                    .and_then(|entry| entry.body().contribution().cloned())
+                    .ok_or_else(|| format!("our own entry {own} could not be had"))?;
+                // A peer's entry that could not be had is not read; the round goes on.
+                let peer = |hash: &EntryHash| {
+                    let entry = self.worker.entry(&cluster, hash)?;
+                    let contribution = entry.body().contribution()?.clone();
+                    Some(PeerContribution { author: entry.author().clone(), contribution })
+                };
+                let peers = read.iter().filter_map(peer).collect();
+                Ask::Refine { subtask, task, inputs, own, peers, frame, round }
+            }
+        })
+    }
+
+    /// Takes an agent's answer and replies with it.
+    pub(crate) fn answered(&mut self, id: &WorkId, outcome: Result<Answer, NoAnswer>, usage: Usage, now: Time) {
+        let Some(work) = self.worker.running.remove(id) else { return };
+        let outcome = match outcome {
+            Err(NoAnswer { reason, detail }) => WorkOutcome::Failed { reason, detail },
+            Ok(Answer::Contribution(contribution)) => match self.entry_for(&work, contribution) {
+                Some(entry) => WorkOutcome::Posted { entry: Box::new(entry) },
+                None => {
+                    let detail = format!("wanted an answer to {}", work.request.kind());
+                    WorkOutcome::Failed { reason: "invalid-output".to_owned(), detail }
+                }
+            },
+            Ok(content) => WorkOutcome::Answered { content },
+        };
+        if let (Request::Refine { cluster, .. }, WorkOutcome::Posted { entry }) = (&work.request, &outcome) {
+            self.learn_entry(&cluster.clone(), (**entry).clone());
+            self.send(Topic::Channel(cluster.clone()), Body::Entry(entry.clone()));
+        }
+        self.reply_to(&work, outcome, usage, now);
+        self.begin_waiting(now);
+    }
+
+    /// A contribution as a signed blackboard entry.
+    fn entry_for(&self, work: &Work, contribution: foa_workflows::work::Contribution) -> Option<Entry> {
+        let job = work.work.job();
+        let content = match &work.request {
+            Request::Draft { subtask, .. } => Content {
+                cluster: ClusterId::new(&job, &subtask.key, 0).ok()?,
+                subtask: subtask.key.clone(),
+                job,
+                round: 0,
+                author: work.agent.clone(),
+                parents: BTreeSet::new(),
+                body: EntryBody::Draft(contribution),
+            },
+            Request::Refine { cluster, round, subtask, own, read, .. } => Content {
+                cluster: cluster.clone(),
+                subtask: subtask.key.clone(),
+                job,
+                round: *round,
+                author: work.agent.clone(),
+                parents: read.iter().chain([own]).cloned().collect(),
+                body: EntryBody::Revision(contribution),
+            },
+            Request::Propose { .. } | Request::Judge { .. } | Request::Synthesise { .. } => return None,
+        };
+        Some(Entry::sign(content, self.me.key()))
+    }
+
+    fn reply_to(&mut self, work: &Work, outcome: WorkOutcome, usage: Usage, now: Time) {
+        let reply = WorkReply { work: work.work.clone(), agent: work.agent.clone(), outcome, usage };
+        // "Try later" is no outcome to hold on to: a repeat may find room.
+        let passing = matches!(&reply.outcome, WorkOutcome::Failed { reason, .. }
+            if reason == "overloaded" || reason == "draining");
+        if self.worker.started.remove(&work.work) {
+            self.persist(NodeRecord::Finished { reply: Box::new(reply.clone()) });
+        }
+        if !passing {
+            self.worker.keep(reply.clone());
+        }
+        self.status_changed();
+        self.deliver(reply, &work.holder, now);
+    }
+
+    fn deliver(&mut self, reply: WorkReply, holder: &NodeId, now: Time) {
+        self.command_after(Topic::Inbox(holder.clone()), Body::WorkReply(Box::new(reply)), now);
+    }
+
+    fn begin_waiting(&mut self, now: Time) {
+        let waiting = std::mem::take(&mut self.worker.waiting);
+        for work in waiting {
+            self.work(work, now);
+        }
+    }
+
+    /// The holder no longer wants a piece of work.
+    pub(crate) fn cancel_work(&mut self, id: &WorkId, from: &NodeId, now: Time) {
+        self.worker.waiting.retain(|w| !(w.work == *id && w.holder == *from));
+        if self.worker.lacking.get(id).is_some_and(|l| l.work.holder == *from) {
+            self.worker.lacking.remove(id);
+        }
+        if self.worker.running.get(id).is_some_and(|w| w.holder == *from) {
+            self.worker.running.remove(id);
+            self.effect(Effect::Abort { work: id.clone() });
+            self.status_changed();
+            self.begin_waiting(now);
+        }
+    }
+
+    /// Shows watchers what an agent does meanwhile.
+    pub(crate) fn working(&mut self, id: &WorkId, text: String) {
+        let Some(work) = self.worker.running.get(id) else { return };
+        let job = id.job();
+        let progress =
+            Progress { job: job.clone(), agent: Some(work.agent.clone()), node: self.id().clone(), text };
+        self.send(Topic::JobProgress(job), Body::JobProgress(progress));
+    }
+
+    pub(crate) fn worker_tick(&mut self, now: Time) {
+        let due: Vec<WorkId> =
+            self.worker.lacking.iter().filter(|(_, l)| l.until <= now).map(|(id, _)| id.clone()).collect();
+        for id in due {
+            if let Some(lacking) = self.worker.lacking.remove(&id) {
+                self.ask(lacking.work, now);
+            }
+        }
+        self.worker.waiting.retain(|w| w.deadline > now);
+        let late: Vec<WorkId> = self
+            .worker
+            .running
+            .values()
+            .filter(|w| w.deadline <= now)
+            .map(|w| w.work.clone())
+            .collect();
+        for id in late {
+            self.effect(Effect::Abort { work: id.clone() });
+            if let Some(work) = self.worker.running.remove(&id) {
+                let detail = "the agent did not answer before the deadline".to_owned();
+                let outcome = WorkOutcome::Failed { reason: "timeout".to_owned(), detail };
+                self.reply_to(&work, outcome, Usage::default(), now);
+            }
+        }
+        self.begin_waiting(now);
+    }
+
+    /// Follows a channel, leaving the oldest when there are too many.
+    fn follow(&mut self, cluster: &ClusterId) {
+        if self.worker.channels.contains_key(cluster) {
+            return;
+        }
+        self.worker.channels.insert(cluster.clone(), BTreeMap::new());
+        self.worker.channel_order.push_back(cluster.clone());
+        self.effect(Effect::Subscribe(vec![foa_wire::Filter::One(Topic::Channel(cluster.clone()))]));
+        if self.worker.channel_order.len() > CHANNELS {
+            if let Some(oldest) = self.worker.channel_order.pop_front() {
+                self.worker.channels.remove(&oldest);
+                let filter = foa_wire::Filter::One(Topic::Channel(oldest));
+                self.effect(Effect::Unsubscribe(vec![filter]));
+            }
+        }
+    }
+
+    /// An entry on a channel we follow, by whoever posts it.
+    pub(crate) fn channel_entry(&mut self, cluster: &ClusterId, entry: Entry, now: Time) {
+        if !self.worker.channels.contains_key(cluster) {
+            return;
+        }
+        let of_this = entry.content().cluster == *cluster || cluster.reads_drafts_of(&entry.content().cluster);
+        let checked = if of_this {
+            entry.verify().map_err(|e| (e.name(), e.to_string()))
+        } else {
+            Err(("wrong-channel", format!("an entry of {}", entry.content().cluster)))
+        };
+        if let Err((reason, detail)) = checked {
+            let author = entry.author().to_string();
+            return self.refuse(reason, author, cluster.to_string(), detail, now);
+        }
+        self.learn_entry(cluster, entry);
+        self.go_on_refining(now);
+    }
+
+    /// Entries we asked the holder for.
+    pub(crate) fn channel_entries(&mut self, entries: ChannelEntries, now: Time) {
+        for entry in entries.entries {
+            self.channel_entry(&entries.cluster.clone(), entry, now);
+        }
+    }
+
+    fn learn_entry(&mut self, cluster: &ClusterId, entry: Entry) {
+        if let Some(channel) = self.worker.channels.get_mut(cluster) {
+            if channel.len() < CHANNEL_ENTRIES {
+                channel.insert(entry.hash().clone(), entry);
+            }
+        }
+    }
+
+    /// Refinements that have all they should read.
+    fn go_on_refining(&mut self, now: Time) {
+        let complete = |lacking: &Lacking| match &lacking.work.request {
+            Request::Refine { cluster, own, read, .. } => {
+                read.iter().chain([own]).all(|hash| self.worker.entry(cluster, hash).is_some())
+            }
+            Request::Propose { .. }
+            | Request::Judge { .. }
+            | Request::Draft { .. }
+            | Request::Synthesise { .. } => true,
+        };
+        let ready: Vec<WorkId> =
+            self.worker.lacking.iter().filter(|(_, l)| complete(l)).map(|(id, _)| id.clone()).collect();
+        for id in ready {
+            if let Some(lacking) = self.worker.lacking.remove(&id) {
+                self.ask(lacking.work, now);
+            }
+        }
+    }
+}

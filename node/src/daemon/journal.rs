@@ -1,0 +1,98 @@
+//! The disk, on a thread of its own: everything that waits is appended together and flushed once.
+
+use std::sync::Arc;
+use std::sync::mpsc as blocking;
+use std::thread;
+
+use foa_node_core::journal::NodeRecord;
+use foa_wire::JobId;
+use tokio::sync::mpsc;
+
+use crate::store::{Append, Store, StoreError, Stream};
+
+/// What the disk is told.
+enum Write {
+    Record { seq: u64, record: Box<NodeRecord> },
+    Forget(JobId),
+}
+
+/// The writing side of a node's store.
+pub(super) struct Journal {
+    writes: blocking::Sender<Write>,
+    synced: mpsc::UnboundedReceiver<Result<u64, StoreError>>,
+}
+
+impl Journal {
+    pub(super) fn start(store: Arc<dyn Store>) -> Self {
+        let (writes, waiting) = blocking::channel();
+        let (done, synced) = mpsc::unbounded_channel();
+        thread::Builder::new()
+            .name("foa-journal".to_owned())
+            .spawn(move || run(&*store, &waiting, &done))
+            .expect("the operating system has room for one more thread");
+        Self { writes, synced }
+    }
+
+    pub(super) fn append(&self, seq: u64, record: Box<NodeRecord>) {
+        // A writer that is gone has said why through `synced`.
+        let _ = self.writes.send(Write::Record { seq, record });
+    }
+
+    pub(super) fn forget(&self, job: JobId) {
+        let _ = self.writes.send(Write::Forget(job));
+    }
+
+    /// The last record that is on disk, each time it grows; an error ends the node. Cancel-safe.
+    pub(super) async fn synced(&mut self) -> Option<Result<u64, StoreError>> {
+        self.synced.recv().await
+    }
+}
+
+fn run(
+    store: &dyn Store,
+    waiting: &blocking::Receiver<Write>,
+    done: &mpsc::UnboundedSender<Result<u64, StoreError>>,
+) {
+    while let Ok(first) = waiting.recv() {
+        let batch: Vec<Write> = std::iter::once(first).chain(waiting.try_iter()).collect();
+        match write(store, batch) {
+            Ok(None) => {}
+            Ok(Some(last)) => {
+                if done.send(Ok(last)).is_err() {
+                    return;
+                }
+            }
+            Err(e) => {
+                // The node must not go on with what it cannot keep.
+                let _ = done.send(Err(e));
+                return;
+            }
+        }
+    }
+}
+
+/// Appends and flushes; returns the last record written, if there was one.
+fn write(store: &dyn Store, batch: Vec<Write>) -> Result<Option<u64>, StoreError> {
+    let mut last = None;
+    let mut bodies = Vec::new();
+    let mut forgotten = Vec::new();
+    for one in batch {
+        match one {
+            Write::Record { seq, record } => {
+                let body = serde_json::to_vec(&record).expect("records have string keys and finite numbers");
+                bodies.push((Stream::Job(record.job()), body));
+                last = Some(seq);
+            }
+            Write::Forget(job) => forgotten.push(job),
+        }
+    }
+    let appends: Vec<Append<'_>> = bodies.iter().map(|(stream, body)| Append { stream, body }).collect();
+    if !appends.is_empty() {
+        store.append(&appends)?;
+        store.sync()?;
+    }
+    for job in forgotten {
+        store.truncate(&Stream::Job(job))?;
+    }
+    Ok(last)
+}

@@ -1,0 +1,312 @@
+//! The loop: what happens becomes an input, what the machine says becomes an effect. No decision is made here.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use foa_broker::{AckToken, Event, Events, Fabric, PublishError};
+use foa_node_core::effect::{Effect, Output, Send};
+use foa_node_core::{Input, NodeMachine};
+use foa_wire::{Time, WorkId};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use super::agents::Agents;
+use super::journal::Journal;
+use super::link::Link;
+use super::now;
+use crate::model::Embedder;
+
+/// How long a goodbye may take to reach the broker.
+const GOODBYE: Duration = Duration::from_secs(3);
+
+/// What the loop is told from inside the process.
+#[derive(Debug)]
+pub(super) enum Told {
+    Input(Input),
+    Drain { done: oneshot::Sender<()> },
+    Leave,
+}
+
+/// What others may see of a running node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct View {
+    pub(super) ready: bool,
+    pub(super) agents: usize,
+}
+
+/// What a shell is made of.
+pub(super) struct Parts {
+    pub(super) machine: NodeMachine,
+    pub(super) link: Link,
+    pub(super) journal: Journal,
+    pub(super) agents: Agents,
+    pub(super) embedder: Embedder,
+    pub(super) fabric: Fabric,
+    pub(super) inputs: mpsc::UnboundedSender<Told>,
+    pub(super) view: watch::Sender<View>,
+}
+
+/// One node's loop.
+pub(super) struct Shell {
+    parts: Parts,
+    /// Effects that wait for the disk, in order.
+    held: VecDeque<Held>,
+    synced: u64,
+    appended: u64,
+    draining: Option<oneshot::Sender<()>>,
+    clock: Time,
+}
+
+/// Something that may happen once a record is on disk.
+struct Held {
+    after: u64,
+    what: Due,
+}
+
+enum Due {
+    Effect(Effect),
+    Ack(AckToken),
+}
+
+impl Shell {
+    pub(super) fn new(parts: Parts) -> Self {
+        Self { parts, held: VecDeque::new(), synced: 0, appended: 0, draining: None, clock: Time::ZERO }
+    }
+
+    pub(super) async fn run(
+        mut self,
+        first: Vec<Output>,
+        mut events: Events,
+        mut told: mpsc::UnboundedReceiver<Told>,
+    ) -> anyhow::Result<()> {
+        self.perform(first, None).await?;
+        loop {
+            let wake = self.wake();
+            tokio::select! {
+                event = events.next() => match event {
+                    Some(event) => self.event(event).await?,
+                    None => return Ok(()),
+                },
+                message = told.recv() => match message {
+                    Some(Told::Input(input)) => {
+                        if let Input::Answered { work, .. } = &input {
+                            self.parts.agents.answered(work);
+                        }
+                        self.input(input, None).await?;
+                    }
+                    Some(Told::Drain { done }) => {
+                        self.input(Input::Drain, None).await?;
+                        self.draining = Some(done);
+                    }
+                    Some(Told::Leave) | None => return self.leave().await,
+                },
+                synced = self.parts.journal.synced() => {
+                    let seq = synced
+                        .context("the journal's thread has stopped")?
+                        .context("the journal could not be written; nothing that needs it was sent")?;
+                    self.release(seq).await?;
+                }
+                () = tokio::time::sleep_until(wake) => self.input(Input::Tick, None).await?,
+            }
+            self.look();
+        }
+    }
+
+    /// When the machine wants to be woken, as the runtime counts time. An hour when it does not.
+    fn wake(&mut self) -> Instant {
+        let now = self.now();
+        let wait = self.parts.machine.wake().map_or(Duration::from_secs(3600), |at| at.since(now));
+        Instant::now() + wait
+    }
+
+    /// The time, which never goes back even if the clock does.
+    fn now(&mut self) -> Time {
+        self.clock = self.clock.max(now());
+        self.clock
+    }
+
+    fn look(&mut self) {
+        let machine = &self.parts.machine;
+        let view = View { ready: machine.ready(), agents: machine.agents_online() };
+        self.parts.view.send_if_modified(|seen| {
+            let changed = *seen != view;
+            *seen = view;
+            changed
+        });
+        if machine.idle() && self.held.is_empty() {
+            if let Some(done) = self.draining.take() {
+                // Whoever drains may have run out of patience.
+                let _ = done.send(());
+            }
+        }
+    }
+
+    async fn event(&mut self, event: Event) -> anyhow::Result<()> {
+        match event {
+            Event::Connected { connection, session_present, protocol } => {
+                tracing::info!(%connection, session_present, %protocol, "connected to the broker");
+                self.input(Input::Connected { connection }, None).await
+            }
+            Event::Disconnected { reason } => {
+                tracing::warn!(reason, "lost the broker; trying again");
+                self.input(Input::Disconnected, None).await
+            }
+            Event::Unreachable { reason, retry_in } => {
+                tracing::warn!(reason, retry_in_ms = retry_in.as_millis(), "the broker cannot be reached");
+                Ok(())
+            }
+            Event::Message { topic, payload, ack, .. } => {
+                let now = self.now();
+                match self.parts.link.open(topic, &payload, now) {
+                    Some(input) => self.input(input, Some(ack)).await,
+                    None => {
+                        self.parts.fabric.ack(ack);
+                        Ok(())
+                    }
+                }
+            }
+            Event::TooLarge { topic, bytes } => {
+                let refused = Input::Refused {
+                    reason: "too-large".to_owned(),
+                    sender: "unknown".to_owned(),
+                    subject: topic.to_string(),
+                    detail: format!("a message of {bytes} bytes"),
+                };
+                self.input(refused, None).await
+            }
+            Event::Foreign { topic, bytes } => {
+                let refused = Input::Refused {
+                    reason: "foreign-topic".to_owned(),
+                    sender: "unknown".to_owned(),
+                    subject: topic.chars().take(200).collect(),
+                    detail: format!("{bytes} bytes on a topic that is none of ours"),
+                };
+                self.input(refused, None).await
+            }
+            Event::SubscriptionRefused { filter, reason } => {
+                tracing::error!(?filter, reason, "the broker refuses a subscription; check its access list");
+                Ok(())
+            }
+            Event::PublishRefused { topic, reason } => {
+                tracing::error!(%topic, reason, "the broker refuses a message; check its access list");
+                Ok(())
+            }
+            Event::Subscribed { filters } => {
+                tracing::debug!(count = filters.len(), "subscribed");
+                Ok(())
+            }
+            Event::Missed { messages } => {
+                tracing::debug!(messages, "progress messages were dropped");
+                Ok(())
+            }
+        }
+    }
+
+    async fn input(&mut self, input: Input, ack: Option<AckToken>) -> anyhow::Result<()> {
+        let now = self.now();
+        tracing::trace!(?input, "input");
+        let outputs = self.parts.machine.handle(input, now);
+        self.perform(outputs, ack).await
+    }
+
+    /// Does what the machine says, or holds it until the disk has what it must stand on. A message is acknowledged once
+    /// all that came of it is on disk, so a crash before that brings it again.
+    async fn perform(&mut self, outputs: Vec<Output>, ack: Option<AckToken>) -> anyhow::Result<()> {
+        for Output { after, effect } in outputs {
+            match after.filter(|seq| *seq > self.synced) {
+                Some(after) => self.held.push_back(Held { after, what: Due::Effect(effect) }),
+                None => self.effect(effect).await?,
+            }
+        }
+        if let Some(ack) = ack {
+            if self.appended > self.synced {
+                self.held.push_back(Held { after: self.appended, what: Due::Ack(ack) });
+            } else {
+                self.parts.fabric.ack(ack);
+            }
+        }
+        Ok(())
+    }
+
+    async fn release(&mut self, synced: u64) -> anyhow::Result<()> {
+        self.synced = synced;
+        while self.held.front().is_some_and(|held| held.after <= synced) {
+            match self.held.pop_front().map(|held| held.what) {
+                Some(Due::Effect(effect)) => self.effect(effect).await?,
+                Some(Due::Ack(ack)) => self.parts.fabric.ack(ack),
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn effect(&mut self, effect: Effect) -> anyhow::Result<()> {
+        match effect {
+            Effect::Send(send) => self.send(*send).await,
+            Effect::Subscribe(filters) => Ok(self.parts.fabric.subscribe(filters)?),
+            Effect::Unsubscribe(filters) => Ok(self.parts.fabric.unsubscribe(filters)?),
+            Effect::Clear(topic) => Ok(self.parts.fabric.clear_retained(&topic).await?),
+            Effect::Ask { work, agent, ask, deadline, cap: _ } => {
+                let wait = deadline.since(self.now());
+                self.parts.agents.ask(work, agent, *ask, Instant::now() + wait);
+                Ok(())
+            }
+            Effect::Abort { work } => {
+                self.abort(&work);
+                Ok(())
+            }
+            Effect::Embed { id, texts } => {
+                let (embedder, inputs) = (self.parts.embedder.clone(), self.parts.inputs.clone());
+                tokio::spawn(async move {
+                    let result = embedder.embed(texts).await.map_err(|e| e.to_string());
+                    // The node may have ended meanwhile.
+                    let _ = inputs.send(Told::Input(Input::Embedded { id, result }));
+                });
+                Ok(())
+            }
+            Effect::Persist { seq, record } => {
+                self.appended = seq;
+                self.parts.journal.append(seq, record);
+                Ok(())
+            }
+            Effect::Forget(job) => {
+                self.parts.journal.forget(job);
+                Ok(())
+            }
+        }
+    }
+
+    fn abort(&mut self, work: &WorkId) {
+        self.parts.agents.abort(work);
+    }
+
+    async fn send(&mut self, send: Send) -> anyhow::Result<()> {
+        let now = self.now();
+        let sealed = match self.parts.link.seal(&send.topic, &send.body, send.expires, now) {
+            Ok(sealed) => sealed,
+            Err(e) => {
+                tracing::error!(topic = %send.topic, kind = send.body.kind(), error = %e, "a message cannot be sent");
+                return Ok(());
+            }
+        };
+        let expiry = send.expires.map(|at| at.since(now));
+        match self.parts.fabric.publish(&send.topic, sealed, send.topic.retained(), expiry).await {
+            Ok(()) => Ok(()),
+            Err(e @ PublishError::TooLarge { .. }) => {
+                tracing::error!(topic = %send.topic, error = %e, "a message cannot be sent");
+                Ok(())
+            }
+            Err(e @ PublishError::Closed(_)) => Err(e.into()),
+        }
+    }
+
+    async fn leave(mut self) -> anyhow::Result<()> {
+        self.input(Input::Leave, None).await?;
+        let unsent = self.parts.fabric.disconnect(GOODBYE).await;
+        if unsent > 0 {
+            tracing::warn!(unsent, "the broker did not acknowledge the last messages");
+        }
+        Ok(())
+    }
+}
