@@ -252,6 +252,16 @@ mod tests {
     }
 
     #[test]
+    fn a_vague_answer_in_the_middle_does_not_beat_a_confident_one() {
+        let members = [
+            member(1, "east", 0.9, [1.0, 0.9]),
+            member(2, "west", 0.8, [1.0, -0.9]),
+            member(3, "hm", 0.3, [1.0, 0.0]),
+        ];
+        assert_eq!(stands(&members, Kind::Open).agent, agent(1));
+    }
+
+    #[test]
     fn evidence_counts_double() {
         let bare = member(1, "one", 0.8, [1.0, 0.0]);
         let shown = with_evidence(member(2, "two", 0.6, [0.0, 1.0]));

@@ -5,8 +5,8 @@
 //!
 //! 1. subtasks of different proposals merge by average linkage; two of one proposal never do;
 //! 2. a merged subtask is kept when proposers with `quorum` ‰ of the weight saw it, or when a kept one builds on it;
-//! 3. "a before b" is kept when more than half of the weight that proposed both says so, directly or through others;
-//!    where both directions pass, the heavier wins and a tie drops both;
+//! 3. "a before b" is kept when more than half of the weight that proposed both says so, directly or through others
+//!    (so of two opposite orders the heavier wins, and a tie drops both);
 //! 4. cycles lose their lightest edge until there is none, then edges that follow from others go;
 //! 5. beyond the limit, the budget or the deadline, the least supported subtasks are shed, and their order passed on.
 //!
@@ -232,10 +232,8 @@ pub struct DroppedEdge {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EdgeDropReason {
-    /// Half or more of those that proposed both ends see no such order.
+    /// Half or more of the weight that proposed both ends sees no such order, or the opposite one.
     Minority,
-    /// The other direction was as strong or stronger.
-    Opposite,
     /// It was the weakest on a cycle.
     Cycle,
 }

@@ -32,6 +32,8 @@ struct Node<'a> {
     proposal: usize,
     position: usize,
     subtask: &'a ProposedSubtask,
+    /// Its description without case and spacing.
+    words: String,
 }
 
 /// A subtask that may be in the plan.
@@ -49,12 +51,18 @@ impl<'a> Shape<'a> {
                 proposal,
                 position,
                 subtask,
+                words: words(&subtask.description),
             };
             p.subtasks.iter().enumerate().map(of)
         };
         let nodes: Vec<Node<'a>> = input.proposals.iter().enumerate().flat_map(node).collect();
-        let similar: Vec<Vec<i64>> =
-            nodes.iter().map(|a| nodes.iter().map(|b| similarity(input, a, b)).collect()).collect();
+        let mut similar = vec![vec![1000; nodes.len()]; nodes.len()];
+        for (i, a) in nodes.iter().enumerate() {
+            for (j, b) in nodes.iter().enumerate().skip(i + 1) {
+                similar[i][j] = similarity(input, a, b);
+                similar[j][i] = similar[i][j];
+            }
+        }
         let given = input.proposals.iter().map(|p| input.weights.get(&p.by).copied().unwrap_or(0));
         let mut weight: Vec<u64> = given.map(u64::from).collect();
         if weight.iter().all(|&w| w == 0) {
@@ -176,8 +184,7 @@ impl<'a> Shape<'a> {
 }
 
 fn similarity(input: &MergeInput, a: &Node<'_>, b: &Node<'_>) -> i64 {
-    let words = |text: &'_ str| text.split_whitespace().map(str::to_lowercase).collect::<Vec<_>>();
-    if words(&a.subtask.description) == words(&b.subtask.description) {
+    if a.words == b.words {
         return 1000;
     }
     match (input.vectors.get(&a.name), input.vectors.get(&b.name)) {
@@ -188,6 +195,11 @@ fn similarity(input: &MergeInput, a: &Node<'_>, b: &Node<'_>) -> i64 {
 
 /// Pairs of candidates with a weight each.
 type Weighted = BTreeMap<(usize, usize), u64>;
+
+/// Words alone, in lower case.
+fn words(text: &str) -> String {
+    text.split_whitespace().map(str::to_lowercase).collect::<Vec<_>>().join(" ")
+}
 
 /// A plan in the making: candidates that are still in, and edges between them.
 struct Draft<'s, 'a> {
@@ -206,11 +218,9 @@ impl<'s, 'a> Draft<'s, 'a> {
         let mut draft = Self::bare(shape, candidates);
         let (votes, both) = draft.edge_votes();
         for (&(a, b), &weight) in &votes {
-            let against = votes.get(&(b, a)).copied().unwrap_or(0);
+            // More than half one way leaves less than half the other way, so opposite edges cannot both pass.
             if weight * 2 <= both[&(a.min(b), a.max(b))] {
                 draft.note_edge((a, b), EdgeDropReason::Minority);
-            } else if against >= weight {
-                draft.note_edge((a, b), EdgeDropReason::Opposite);
             } else {
                 draft.edges.insert((a, b), weight);
             }

@@ -148,6 +148,16 @@ fn an_order_through_other_subtasks_counts() {
     // "mine alone" comes before a kept subtask, so it stays; a-b follows from the other two edges.
     assert_eq!(descriptions(&merged.plan), ["a", "mine alone", "b"]);
     assert_eq!(edges(&merged.plan), ["s1-s2", "s2-s3"]);
+    // Most see no order between a and b, so what 1 says of a and c stands only because it is said through b.
+    let given = input(vec![
+        proposal(1, &["a", "b", "c"], &[(0, 1), (1, 2)]),
+        proposal(2, &["a", "b"], &[]),
+        proposal(3, &["a", "b"], &[]),
+        proposal(4, &["a", "c"], &[(0, 1)]),
+    ]);
+    let merged = merge(&given).unwrap();
+    assert_eq!(descriptions(&merged.plan), ["a", "b", "c"]);
+    assert_eq!(edges(&merged.plan), ["s1-s3", "s2-s3"]);
 }
 
 #[test]
@@ -198,6 +208,18 @@ fn what_is_missed_least_is_shed_and_its_order_passed_on() {
     assert_eq!(dropped(&merged), [("b", DropReason::Limit)]);
     given.max_subtasks = 0;
     assert_eq!(merge(&given).unwrap().plan.subtasks().len(), 1);
+    // Nobody saw both a and c: that a comes first is known through b alone, and stays known without b.
+    let mut given = input(vec![
+        proposal(1, &["a", "b"], &[(0, 1)]),
+        proposal(2, &["b", "c"], &[(0, 1)]),
+        proposal(3, &["a"], &[]),
+        proposal(4, &["c"], &[]),
+    ]);
+    given.weights = [(1, 100), (2, 100), (3, 900), (4, 900)].map(|(n, w)| (agent(n), w)).into();
+    given.max_subtasks = 2;
+    given.quorum = 100;
+    let merged = merge(&given).unwrap();
+    assert_eq!((descriptions(&merged.plan), edges(&merged.plan)), (vec!["a", "c"], vec!["s1-s2".to_owned()]));
 }
 
 #[test]
