@@ -75,8 +75,7 @@ pub enum InvalidCard {
     #[error("wanted a card signed by the agent's node")]
     Signature {
         /// What is wrong with it.
-        #[from]
-        source: jws::Error,
+        source: Box<jws::Error>,
     },
     /// There is no signature.
     #[error("wanted a card signed by the agent's node, found no signature")]
@@ -147,6 +146,15 @@ impl Capability {
             Some(_) | None => self.issued + Duration::from_secs(self.ttl_s),
         }
     }
+}
+
+/// The vectors of a card, ready to compare.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decoded {
+    /// Each with what it stands for: `description`, or `skill:` and the skill's id.
+    pub own: Vec<(String, Vector)>,
+    /// That of the Spec.
+    pub spec: Option<Vector>,
 }
 
 /// A signed agent card with a capability vector: A2A 1.0 JSON on the wire.
@@ -288,7 +296,7 @@ impl AgentCard {
             outcome = match jws::verify_detached(&self.json, &signature) {
                 Ok(signer) if signer == *agent.node() => return Ok(()),
                 Ok(_) | Err(jws::Error::WrongKey { .. }) => InvalidCard::WrongKey { agent: agent.clone() },
-                Err(source) => source.into(),
+                Err(source) => InvalidCard::Signature { source: Box::new(source) },
             };
         }
         Err(outcome)
@@ -353,7 +361,7 @@ impl AgentCard {
     ///
     /// # Errors
     /// When one has not the model's dimension or is not of unit length.
-    pub fn vectors(&self) -> Result<(Vec<(String, Vector)>, Option<Vector>), InvalidCard> {
+    pub fn vectors(&self) -> Result<Decoded, InvalidCard> {
         let model = &self.capability.model;
         let read = |of: &str, q: &Quantised| {
             let invalid = |source| InvalidCard::Vector { of: of.to_owned(), model: model.clone(), source };
@@ -366,7 +374,7 @@ impl AgentCard {
         let own = self.capability.vectors.iter();
         let own = own.map(|v| read(&v.of, &v.vector).map(|x| (v.of.clone(), x))).collect::<Result<_, _>>()?;
         let spec = self.capability.spec.as_ref().map(|q| read("spec", q)).transpose()?;
-        Ok((own, spec))
+        Ok(Decoded { own, spec })
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use foa_wire::{AgentId, NodeId, Time};
 use serde::{Deserialize, Serialize};
 
-use crate::card::{AgentCard, CARD_TTL, InvalidCard, MAX_CARD_BYTES};
+use crate::card::{AgentCard, CARD_TTL, Decoded, InvalidCard, MAX_CARD_BYTES};
 use crate::digest::{self, BUCKETS, Difference, Digest, MAX_LISTED, MAX_PART, Mark, compare_marks};
 use crate::index::{Index, Key, Vectors};
 use crate::lexical::Lexical;
@@ -304,7 +304,7 @@ impl Directory {
             return Ok(Applied::Same);
         }
         card.verify().map_err(|e| Rejected::from(&e))?;
-        let (vectors, spec) = card.vectors().map_err(|e| Rejected::from(&e))?;
+        let Decoded { own: vectors, spec } = card.vectors().map_err(|e| Rejected::from(&e))?;
         if vectors.is_empty() && !capability.retired {
             return Err(Rejected::WrongDimension);
         }

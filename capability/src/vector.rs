@@ -193,7 +193,8 @@ impl TryFrom<&Quantised> for Vector {
         let raw: Vec<f32> =
             quantised.values.iter().map(|v| (f64::from(*v) * quantised.scale) as f32).collect();
         let found = norm(&raw);
-        if !raw.is_empty() && !((found - 1.0).abs() <= NORM_TOLERANCE) {
+        let is_unit = (1.0 - NORM_TOLERANCE..=1.0 + NORM_TOLERANCE).contains(&found);
+        if !raw.is_empty() && !is_unit {
             return Err(InvalidVector::Norm { found });
         }
         Self::new(raw)

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use foa_wire::{Boot, Connection, Sequence, Version};
 use proptest::prelude::*;
@@ -220,7 +221,12 @@ fn two_large_directories_become_equal() {
 }
 
 /// Cards that conflict in every way: versions, boots, two cards of one version, a retirement.
-fn cards() -> Vec<AgentCard> {
+fn cards() -> &'static [AgentCard] {
+    static CARDS: LazyLock<Vec<AgentCard>> = LazyLock::new(conflicting);
+    &CARDS
+}
+
+fn conflicting() -> Vec<AgentCard> {
     let mut cards = Vec::new();
     for (number, name) in [(1, "calc"), (1, "other"), (2, "calc")] {
         for order in [(1, 1), (1, 2), (2, 1)] {
@@ -243,7 +249,7 @@ proptest! {
     ) {
         let cards = cards();
         let (mut straight, mut shuffled) = (directory(), directory());
-        for card in &cards {
+        for card in cards {
             let _ = straight.apply(card.clone(), NOW);
         }
         for at in order {

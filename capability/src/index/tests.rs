@@ -76,7 +76,7 @@ fn the_graph_finds_nearly_what_the_scan_finds() {
     assert_eq!(recall(&index, &queries, &|k| k.agent % 100 == 0), (1.0, 0));
 
     // Only one far cluster does not pass: walks that start there starve, and fall back.
-    let few = |k: Key| k.agent as usize % centres.len() != 0;
+    let few = |k: Key| !(k.agent as usize).is_multiple_of(centres.len());
     let inside: Vec<Vector> = (0..10).map(|_| numbers.near(&centres[0], 0.1)).collect();
     let (starved, _) = recall(&index, &inside, &few);
     assert!(starved >= 0.95, "recall@10 was {starved}");
