@@ -1,0 +1,414 @@
+//! Jobs driven by hand: a scripted federation answers at once, and the log is the witness.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use foa_capability::profile::Effects;
+use foa_capability::route::{Candidate, Engine, Factors};
+use foa_capability::{Money, Routed, Vector};
+use foa_wire::{AgentId, Boot, JobId, NodeId, NodeKey, Time, Version};
+
+use super::{Command, Input, JobMachine, Phase, RouteKey};
+use crate::cluster::channel::{Body, Content, Entry};
+use crate::decompose::merge;
+use crate::job::JobSubmission;
+use crate::journal::{Adoption, Record, Step};
+use crate::request::{Request, Work, WorkOutcome, WorkReply};
+use crate::result::{JobResult, Status};
+use crate::work::{Answer, Contribution, PartOutcome, ProposedSubtask, Usage};
+
+fn key(n: u8) -> NodeKey {
+    NodeKey::from_seed([n; 32])
+}
+
+fn node(n: u8) -> NodeId {
+    NodeId::new(format!("node{n}").parse().unwrap(), &key(n).public())
+}
+
+fn agent(n: u8) -> AgentId {
+    AgentId::new("worker".parse().unwrap(), node(n))
+}
+
+/// What an agent of the script does with a draft or refinement.
+#[derive(Clone, Copy, PartialEq)]
+enum Manner {
+    Answers,
+    Declines,
+    Silent,
+}
+
+/// Agents 1..=n; agent 1 proposes two steps, all others propose the same two.
+struct Script {
+    manners: BTreeMap<u8, Manner>,
+    price: Money,
+    reject: BTreeSet<u8>,
+    log: Vec<Record>,
+    sent: Vec<Work>,
+    withdrawn: usize,
+    now: Time,
+}
+
+impl Script {
+    fn new(agents: u8) -> Self {
+        Self {
+            manners: (1..=agents).map(|n| (n, Manner::Answers)).collect(),
+            price: Money::ZERO,
+            reject: BTreeSet::new(),
+            log: Vec::new(),
+            sent: Vec::new(),
+            withdrawn: 0,
+            now: Time::from_millis(1_000_000),
+        }
+    }
+
+    fn start(&mut self, submission: JobSubmission) -> JobMachine {
+        let job: JobId = "job-under-test".parse().unwrap();
+        let (mut machine, commands) = JobMachine::accept(job, submission, Some(node(9)), &node(1), self.now);
+        self.run(&mut machine, commands, Some(Input::Resume));
+        machine
+    }
+
+    /// Performs commands and what comes of them until nothing is left to do but wait.
+    fn run(&mut self, machine: &mut JobMachine, commands: Vec<Command>, then: Option<Input>) {
+        let mut inputs: VecDeque<Input> = then.into_iter().collect();
+        let mut commands = commands;
+        loop {
+            for command in std::mem::take(&mut commands) {
+                match command {
+                    Command::Commit(record) => self.log.push(*record),
+                    Command::Embed(texts) => {
+                        inputs.push_back(Input::Embedded(texts.into_iter().map(|t| (t.clone(), meaning(&t))).collect()));
+                    }
+                    Command::Route { key, query } => {
+                        let routed = self.route(&key, &query.exclude);
+                        inputs.push_back(Input::Routed { key, routed });
+                    }
+                    Command::Send(work) => {
+                        if let Some(reply) = self.reply(&work) {
+                            inputs.push_back(Input::Reply(reply));
+                        }
+                        self.sent.push(*work);
+                    }
+                    Command::Withdraw { .. } => self.withdrawn += 1,
+                    Command::Post { .. } | Command::Moderate { .. } | Command::Grade { .. } => {}
+                }
+            }
+            let Some(input) = inputs.pop_front() else { return };
+            commands = machine.handle(input, self.now);
+        }
+    }
+
+    fn tick(&mut self, machine: &mut JobMachine) {
+        self.now = machine.wake().expect("an open job wants to wake up").max(self.now);
+        let commands = machine.handle(Input::Tick, self.now);
+        self.run(machine, commands, None);
+    }
+
+    fn route(&self, key: &RouteKey, exclude: &BTreeSet<AgentId>) -> Routed {
+        let fits = |n: &&u8| !exclude.contains(&agent(**n)) && *key != RouteKey::Synthesiser;
+        let candidates = self.manners.keys().filter(fits).map(|n| self.candidate(*n)).collect();
+        Routed {
+            candidates,
+            losers: Vec::new(),
+            threshold: 0.1,
+            considered: self.manners.len(),
+            engine: Engine::Exact,
+            unmet: None,
+        }
+    }
+
+    fn candidate(&self, n: u8) -> Candidate {
+        Candidate {
+            agent: agent(n),
+            alpha: 0.9 - f64::from(n) / 100.0,
+            passes: true,
+            factors: Factors {
+                similarity: 0.9,
+                best_vector: "description".to_owned(),
+                lexical: 0.0,
+                policy: 1.0,
+                resources: 1.0,
+                price: 1.0,
+                load: 1.0,
+                spec: 1.0,
+                reputation: 1.0,
+            },
+            version: (Boot(1), Version(1)),
+            model: "toy/3@000000000000".parse().unwrap(),
+            price: self.price,
+            worst_case: self.price,
+            concurrency: 4,
+            effects: Effects::Read,
+            skills: BTreeSet::new(),
+            base_model: None,
+        }
+    }
+
+    fn reply(&self, work: &Work) -> Option<WorkReply> {
+        let n = *self.manners.keys().find(|n| agent(**n) == work.agent).unwrap();
+        let outcome = match (&work.request, self.manners[&n]) {
+            (_, Manner::Silent) => return None,
+            (Request::Propose { .. }, _) => WorkOutcome::Answered { content: proposal() },
+            (Request::Judge { input, plan, hash, .. }, _) => {
+                let own = input.proposals.iter().find(|p| p.by == work.agent).unwrap();
+                merge::verify(input, plan, hash, own).unwrap();
+                let approve = !self.reject.contains(&n);
+                let reason = (!approve).then(|| "not like this".to_owned());
+                WorkOutcome::Answered { content: Answer::Verdict { approve, reason } }
+            }
+            (Request::Draft { .. } | Request::Refine { .. }, Manner::Declines) => {
+                WorkOutcome::Answered { content: Answer::Declined { reason: "not mine".to_owned() } }
+            }
+            (Request::Draft { subtask, .. }, Manner::Answers) => {
+                let text = format!("{} answers {}", work.agent.short(), subtask.description);
+                posted(n, work, &subtask.key, 0, Body::Draft(contribution(&text)))
+            }
+            (Request::Refine { subtask, round, .. }, Manner::Answers) => {
+                let text = format!("all answer {}", subtask.description);
+                posted(n, work, &subtask.key, *round, Body::Revision(contribution(&text)))
+            }
+            (Request::Synthesise { .. }, _) => {
+                WorkOutcome::Answered { content: Answer::Synthesis { text: "together".to_owned() } }
+            }
+        };
+        let usage = Usage { cost: self.price, ..Usage::default() };
+        Some(WorkReply { work: work.work.clone(), agent: work.agent.clone(), outcome, usage })
+    }
+
+    fn result(&self) -> &JobResult {
+        match &self.log.last().expect("a log").step {
+            Step::Ended { result } => result,
+            other => panic!("the job has not ended; it last {}", other.name()),
+        }
+    }
+
+    fn steps(&self) -> Vec<&'static str> {
+        self.log.iter().map(|r| r.step.name()).collect()
+    }
+}
+
+fn posted(n: u8, work: &Work, subtask: &str, round: u32, body: Body) -> WorkOutcome {
+    let job = work.work.job();
+    let cluster = match &work.request {
+        Request::Refine { cluster, .. } => cluster.clone(),
+        _ => foa_wire::ClusterId::new(&job, subtask, 0).unwrap(),
+    };
+    let content = Content {
+        job,
+        subtask: subtask.to_owned(),
+        cluster,
+        round,
+        author: work.agent.clone(),
+        parents: BTreeSet::new(),
+        body,
+    };
+    WorkOutcome::Posted { entry: Box::new(Entry::sign(content, &key(n))) }
+}
+
+fn contribution(text: &str) -> Contribution {
+    Contribution { text: text.to_owned(), evidence: Vec::new(), confidence: 0.9, complete: false }
+}
+
+fn proposal() -> Answer {
+    let subtask = |key: &str, description: &str| ProposedSubtask {
+        key: key.to_owned(),
+        description: description.to_owned(),
+        ..ProposedSubtask::default()
+    };
+    Answer::Proposal {
+        subtasks: vec![subtask("find", "find the numbers"), subtask("add", "add them up")],
+        edges: vec![["find".to_owned(), "add".to_owned()]],
+    }
+}
+
+/// Texts that start alike mean the same.
+fn meaning(text: &str) -> Vector {
+    let first = text.bytes().next().unwrap_or(b'x');
+    Vector::new(vec![f32::from(first), 40.0, f32::from(first % 7)]).unwrap()
+}
+
+#[test]
+fn a_job_goes_through_all_phases_and_names_everyone() {
+    let mut script = Script::new(3);
+    let machine = script.start(JobSubmission::of("find the numbers, then add them up"));
+    assert_eq!(machine.state().phase(), Phase::Ended);
+    let result = script.result();
+    assert_eq!(result.status, Status::Completed);
+    assert!(matches!(&result.adoption, Some(Adoption::Consensus { ballots }) if ballots.len() == 3));
+    let described: Vec<&str> = result.parts.iter().map(|p| p.description.as_str()).collect();
+    assert_eq!(described, ["find the numbers", "add them up"]);
+    assert_eq!(result.contributors.len(), 3);
+    assert!(result.contributors.iter().all(|c| c.did.contains(&"proposal".to_owned())));
+    assert!(result.rounds.iter().all(|r| r.rounds >= 1 && r.members.len() == 3));
+    assert!(result.answer.contains("all answer add them up"), "{}", result.answer);
+}
+
+#[test]
+fn the_second_step_gets_the_outcome_of_the_first() {
+    let mut script = Script::new(2);
+    script.start(JobSubmission::of("find the numbers, then add them up"));
+    let inputs: Vec<usize> = script
+        .sent
+        .iter()
+        .filter_map(|w| match &w.request {
+            Request::Draft { subtask, inputs, .. } if subtask.description == "add them up" => Some(inputs.len()),
+            _ => None,
+        })
+        .collect();
+    assert!(!inputs.is_empty() && inputs.iter().all(|n| *n == 1), "{inputs:?}");
+}
+
+#[test]
+fn a_log_cut_anywhere_ends_in_the_same_answer() {
+    let mut whole = Script::new(3);
+    whole.start(JobSubmission::of("find the numbers, then add them up"));
+    let answer = whole.result().answer.clone();
+    for cut in 1..whole.log.len() {
+        let mut again = Script::new(3);
+        again.log = whole.log[..cut].to_vec();
+        again.now = whole.now;
+        let mut machine = JobMachine::recover(&again.log, &node(1)).unwrap();
+        let commands = machine.handle(Input::Resume, again.now);
+        again.run(&mut machine, commands, None);
+        assert_eq!(machine.state().phase(), Phase::Ended, "cut after {:?}", again.steps());
+        assert_eq!(again.result().answer, answer, "cut after record {cut}");
+    }
+}
+
+#[test]
+fn a_broken_log_is_refused() {
+    let mut script = Script::new(1);
+    script.start(JobSubmission::of("find the numbers, then add them up"));
+    assert!(JobMachine::recover(&[], &node(1)).is_err());
+    assert!(JobMachine::recover(&script.log[1..], &node(1)).is_err());
+    let mut gap = script.log.clone();
+    gap.remove(2);
+    assert!(JobMachine::recover(&gap, &node(1)).is_err());
+}
+
+#[test]
+fn without_a_quorum_the_medoid_runs_and_the_record_says_so() {
+    let mut script = Script::new(3);
+    script.reject = BTreeSet::from([1, 2]);
+    script.start(JobSubmission::of("find the numbers, then add them up"));
+    let Some(Adoption::Medoid { ballots, .. }) = &script.result().adoption else { panic!("not a medoid") };
+    assert_eq!(ballots.iter().filter(|b| b.approve == Some(false)).count(), 2);
+    assert_eq!(ballots[0].reason.as_deref(), Some("not like this"));
+}
+
+#[test]
+fn a_team_that_declines_is_replaced_and_everyone_who_was_asked_is_named() {
+    let mut script = Script::new(6);
+    for n in 1..=3 {
+        script.manners.insert(n, Manner::Declines);
+    }
+    script.start(JobSubmission::of("find the numbers, then add them up"));
+    assert!(script.steps().contains(&"reassigned"), "{:?}", script.steps());
+    let result = script.result();
+    assert_eq!(result.status, Status::Completed);
+    let declined: BTreeSet<&AgentId> =
+        result.failures.iter().filter(|f| f.reason == "declined").map(|f| &f.agent).collect();
+    assert!(declined.contains(&agent(1)) && declined.contains(&agent(2)), "{declined:?}");
+}
+
+#[test]
+fn when_nobody_answers_the_job_fails_by_name() {
+    let mut script = Script::new(2);
+    for n in 1..=2 {
+        script.manners.insert(n, Manner::Declines);
+    }
+    script.start(JobSubmission::of("find the numbers, then add them up"));
+    let Status::Failed { reason } = &script.result().status else { panic!("not failed") };
+    assert!(reason.contains("declined") && reason.contains("not mine"), "{reason}");
+}
+
+#[test]
+fn silence_is_waited_for_no_longer_than_the_deadline_and_work_is_repeated_meanwhile() {
+    let mut script = Script::new(2);
+    for n in 1..=2 {
+        script.manners.insert(n, Manner::Silent);
+    }
+    let mut machine = script.start(JobSubmission::of("find the numbers, then add them up"));
+    let first = script.sent.len();
+    while machine.state().phase() != Phase::Ended {
+        script.tick(&mut machine);
+    }
+    assert!(script.sent.len() > first, "nothing was repeated");
+    assert!(matches!(script.result().status, Status::Failed { .. }));
+    let failures = &script.result().failures;
+    assert!(!failures.is_empty() && failures.iter().all(|f| f.reason == "timeout"), "{failures:?}");
+}
+
+#[test]
+fn an_offline_node_is_not_waited_for() {
+    let mut script = Script::new(2);
+    script.manners.insert(2, Manner::Silent);
+    let mut machine = script.start(JobSubmission::of("find the numbers, then add them up"));
+    assert_ne!(machine.state().phase(), Phase::Ended);
+    while machine.state().phase() != Phase::Ended {
+        let commands = machine.handle(Input::Offline(node(2)), script.now);
+        script.run(&mut machine, commands, None);
+    }
+    assert_eq!(script.result().status, Status::Completed);
+    assert!(script.result().failures.iter().any(|f| f.reason == "offline" && f.agent == agent(2)));
+}
+
+#[test]
+fn the_budget_is_never_exceeded() {
+    for budget in [0, 5, 10, 25, 45, 70, 95, 200] {
+        let mut script = Script::new(3);
+        script.price = Money(10);
+        let mut submission = JobSubmission::of("find the numbers, then add them up");
+        submission.budget = Some(Money(budget));
+        script.start(submission);
+        let result = script.result();
+        assert!(result.usage.cost <= Money(budget), "{} > {budget}", result.usage.cost);
+        if budget < 10 {
+            let Status::Failed { reason } = &result.status else { panic!("paid {budget}") };
+            assert!(reason.contains("budget"), "{reason}");
+        }
+    }
+}
+
+#[test]
+fn cancelling_withdraws_what_is_open_and_keeps_what_there_is() {
+    let mut script = Script::new(3);
+    script.manners.insert(3, Manner::Silent);
+    let mut machine = script.start(JobSubmission::of("find the numbers, then add them up"));
+    let commands = machine.handle(Input::Cancel { by: node(9) }, script.now);
+    script.run(&mut machine, commands, None);
+    assert_eq!(script.result().status, Status::Cancelled);
+    assert!(script.withdrawn > 0);
+    assert!(machine.handle(Input::Tick, script.now).is_empty());
+}
+
+#[test]
+fn a_reply_by_another_agent_or_about_something_else_changes_nothing() {
+    let mut script = Script::new(2);
+    script.manners.insert(2, Manner::Silent);
+    let mut machine = script.start(JobSubmission::of("find the numbers, then add them up"));
+    let open = script.sent.iter().find(|w| w.agent == agent(2)).unwrap().clone();
+    let before = script.log.len();
+    let outcome = WorkOutcome::Answered { content: proposal() };
+    let stolen =
+        WorkReply { work: open.work.clone(), agent: agent(1), outcome, usage: Usage::default() };
+    let commands = machine.handle(Input::Reply(stolen), script.now);
+    script.run(&mut machine, commands, None);
+    assert_eq!(script.log.len(), before);
+    let outcome = WorkOutcome::Answered { content: Answer::Synthesis { text: "?".to_owned() } };
+    let wrong = WorkReply { work: open.work, agent: agent(2), outcome, usage: Usage::default() };
+    let commands = machine.handle(Input::Reply(wrong), script.now);
+    script.run(&mut machine, commands, None);
+    let failed = |r: &Record| matches!(&r.step, Step::Failed { reason, .. } if reason == "invalid-reply");
+    assert!(script.log.iter().any(failed));
+}
+
+#[test]
+fn every_plan_requires_the_policies_of_the_job() {
+    let mut script = Script::new(2);
+    let mut submission = JobSubmission::of("find the numbers, then add them up");
+    submission.policies.insert("gdpr".parse().unwrap());
+    script.start(submission);
+    let plan = script.result().plan.clone().unwrap();
+    assert!(plan.subtasks().iter().all(|s| s.policies.contains(&"gdpr".parse().unwrap())));
+    assert!(script.result().parts.iter().all(|p| matches!(p.outcome, PartOutcome::Answered { .. })));
+}
