@@ -1,0 +1,15 @@
+//! The shell around the machine: daemon, command line, agents, storage.
+
+pub mod agent;
+pub mod cli;
+pub mod client;
+pub mod config;
+pub mod daemon;
+pub mod demo;
+pub mod exit;
+pub mod identity;
+pub mod launch;
+pub mod model;
+pub mod render;
+pub mod store;
+pub mod telemetry;
