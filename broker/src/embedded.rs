@@ -256,10 +256,25 @@ impl Protocol for EitherVersion {
     fn write(&self, packet: Packet, write: &mut BytesMut) -> Result<usize, ProtocolError> {
         match self {
             Self::V5(version) => version.write(packet, write),
-            Self::V311(version) => version.write(packet, write),
+            Self::V311(version) => version.write(without_properties(packet), write),
             // Nothing is written before the client's first packet was read.
             Self::Unknown => Err(ProtocolError::InvalidProtocol),
         }
+    }
+}
+
+/// What an MQTT 5 client said, for a 3.1.1 client: rumqttd's 3.1.1 writer panics when it meets properties.
+fn without_properties(packet: Packet) -> Packet {
+    match packet {
+        Packet::Publish(publish, _) => Packet::Publish(publish, None),
+        Packet::PubAck(ack, _) => Packet::PubAck(ack, None),
+        Packet::PubRec(rec, _) => Packet::PubRec(rec, None),
+        Packet::PubRel(rel, _) => Packet::PubRel(rel, None),
+        Packet::PubComp(comp, _) => Packet::PubComp(comp, None),
+        Packet::SubAck(ack, _) => Packet::SubAck(ack, None),
+        Packet::UnsubAck(ack, _) => Packet::UnsubAck(ack, None),
+        Packet::Disconnect(disconnect, _) => Packet::Disconnect(disconnect, None),
+        other => other,
     }
 }
 
