@@ -365,6 +365,11 @@ impl Directory {
         self.vectors.maintain(steps)
     }
 
+    /// One more than the largest number of an agent.
+    pub(crate) fn numbers(&self) -> usize {
+        self.numbers.agents.len()
+    }
+
     /// The agent with a number of the indexes.
     pub(crate) fn numbered(&self, number: u32) -> Option<(&AgentId, &Entry)> {
         self.agents.get_key_value(self.numbers.agents.get(number as usize)?.as_ref()?)

@@ -9,17 +9,27 @@ use bm25::{DefaultTokenizer, Language, Tokenizer};
 /// BM25's saturation and length normalisation, at their usual values.
 const K1: f64 = 1.2;
 const B: f64 = 0.75;
+/// From so many texts on, words that most of them have are passed over.
+const MANY: usize = 256;
 
-/// One piece of text of one agent: 0 the card's name and description, then its skills.
-type Document = (u32, u32);
+/// One piece of text of one agent: a card's name and description, or a skill.
+#[derive(Clone, Debug, Default)]
+struct Document {
+    agent: u32,
+    /// Its distinct terms, to take it out again.
+    terms: Vec<String>,
+    length: usize,
+}
 
 /// An inverted index over the texts of cards.
 pub(crate) struct Lexical {
     tokenizer: DefaultTokenizer,
-    postings: BTreeMap<String, BTreeMap<Document, u32>>,
-    /// The terms of each document, to take it out again.
-    documents: BTreeMap<Document, Vec<String>>,
-    total_terms: usize,
+    /// For each term, the documents that have it, by number, and how often.
+    postings: BTreeMap<String, BTreeMap<u32, u32>>,
+    documents: Vec<Document>,
+    free: Vec<u32>,
+    of_agent: BTreeMap<u32, Vec<u32>>,
+    total_length: usize,
 }
 
 impl Default for Lexical {
@@ -28,8 +38,10 @@ impl Default for Lexical {
             // A fixed language: guessing it from a few words would make the same card mean different things.
             tokenizer: DefaultTokenizer::new(Language::English),
             postings: BTreeMap::new(),
-            documents: BTreeMap::new(),
-            total_terms: 0,
+            documents: Vec::new(),
+            free: Vec::new(),
+            of_agent: BTreeMap::new(),
+            total_length: 0,
         }
     }
 }
@@ -38,31 +50,38 @@ impl Lexical {
     /// Puts the texts of an agent in, in place of what it had.
     pub(crate) fn insert(&mut self, agent: u32, texts: &[String]) {
         self.remove(agent);
-        for (part, text) in (0..).zip(texts) {
-            let terms = self.tokenizer.tokenize(text);
-            self.total_terms += terms.len();
+        for text in texts {
+            let number = self.free.pop().unwrap_or_else(|| {
+                self.documents.push(Document::default());
+                u32::try_from(self.documents.len() - 1).expect("fewer texts than fit in memory")
+            });
+            let mut terms = self.tokenizer.tokenize(text);
+            let length = terms.len();
+            self.total_length += length;
             for term in &terms {
-                *self.postings.entry(term.clone()).or_default().entry((agent, part)).or_default() += 1;
+                *self.postings.entry(term.clone()).or_default().entry(number).or_default() += 1;
             }
-            self.documents.insert((agent, part), terms);
+            terms.sort();
+            terms.dedup();
+            self.documents[number as usize] = Document { agent, terms, length };
+            self.of_agent.entry(agent).or_default().push(number);
         }
     }
 
     /// Takes the texts of an agent out.
     pub(crate) fn remove(&mut self, agent: u32) {
-        let own: Vec<Document> =
-            self.documents.range((agent, 0)..=(agent, u32::MAX)).map(|(d, _)| *d).collect();
-        for document in own {
-            let terms = self.documents.remove(&document).unwrap_or_default();
-            self.total_terms -= terms.len();
-            for term in terms {
+        for number in self.of_agent.remove(&agent).unwrap_or_default() {
+            let document = std::mem::take(&mut self.documents[number as usize]);
+            self.total_length -= document.length;
+            for term in document.terms {
                 if let Some(posting) = self.postings.get_mut(&term) {
-                    posting.remove(&document);
+                    posting.remove(&number);
                     if posting.is_empty() {
                         self.postings.remove(&term);
                     }
                 }
             }
+            self.free.push(number);
         }
     }
 
@@ -70,30 +89,35 @@ impl Lexical {
     /// covers, 0 to 1.
     ///
     /// BM25 over what it is when every word of the text stands once in a text of mean length; more does not count.
-    /// Words no card has count as much as the rarest, so that one chance hit in a long request stays small.
+    /// Words no card has count as much as the rarest, so that one chance hit in a long request stays small. A word that
+    /// more than half of many texts have tells nobody from another and is not looked up.
     pub(crate) fn scores(&self, text: &str) -> BTreeMap<u32, f64> {
         let mut terms = self.tokenizer.tokenize(text);
         terms.sort();
         terms.dedup();
-        let count = self.documents.len() as f64;
-        let mean = (self.total_terms as f64 / count.max(1.0)).max(1.0);
-        let mut scores: BTreeMap<Document, f64> = BTreeMap::new();
+        let live = self.documents.len() - self.free.len();
+        let count = live as f64;
+        let mean = (self.total_length as f64 / count.max(1.0)).max(1.0);
+        let mut scores = vec![0.0_f64; self.documents.len()];
         let mut most = 0.0;
         for term in &terms {
             let posting = self.postings.get(term);
-            let holders = posting.map_or(0, BTreeMap::len) as f64;
-            let rarity = (1.0 + (count - holders + 0.5) / (holders + 0.5)).ln();
+            let holders = posting.map_or(0, BTreeMap::len);
+            let rarity = (1.0 + (count - holders as f64 + 0.5) / (holders as f64 + 0.5)).ln();
             most += rarity;
-            for (document, times) in posting.into_iter().flatten() {
-                let length = self.documents.get(document).map_or(0, Vec::len) as f64;
+            if live > MANY && holders > live / 2 {
+                continue;
+            }
+            for (number, times) in posting.into_iter().flatten() {
+                let length = self.documents[*number as usize].length as f64;
                 let times = f64::from(*times);
                 let part = times * (K1 + 1.0) / (times + K1 * (1.0 - B + B * length / mean));
-                *scores.entry(*document).or_default() += rarity * part.min(1.0);
+                scores[*number as usize] += rarity * part.min(1.0);
             }
         }
         let mut best: BTreeMap<u32, f64> = BTreeMap::new();
-        for ((agent, _), score) in scores {
-            let place = best.entry(agent).or_default();
+        for (document, score) in self.documents.iter().zip(scores).filter(|(_, score)| *score > 0.0) {
+            let place = best.entry(document.agent).or_default();
             *place = place.max((score / most).min(1.0));
         }
         best
@@ -102,7 +126,7 @@ impl Lexical {
 
 impl fmt::Debug for Lexical {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Lexical({} texts, {} words)", self.documents.len(), self.postings.len())
+        write!(f, "Lexical({} texts, {} words)", self.documents.len() - self.free.len(), self.postings.len())
     }
 }
 
@@ -132,7 +156,8 @@ mod tests {
         lexical.insert(1, &texts(&["plans"]));
         assert!(lexical.scores("messages").is_empty());
         lexical.remove(1);
-        assert!(lexical.postings.is_empty() && lexical.documents.is_empty() && lexical.total_terms == 0);
+        assert!(lexical.postings.is_empty() && lexical.of_agent.is_empty() && lexical.total_length == 0);
+        assert_eq!(lexical.free.len(), lexical.documents.len());
         assert!(lexical.scores("").is_empty());
     }
 }

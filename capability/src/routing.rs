@@ -27,39 +27,41 @@ impl Directory {
     #[must_use]
     pub fn route(&self, query: &Query, now: Time) -> Routed {
         let lexical = self.lexical.scores(&query.text);
-        let mut passing: BTreeSet<u32> = BTreeSet::new();
-        let mut refused: BTreeMap<u32, LostBy> = BTreeMap::new();
-        let mut vectors = 0;
+        let mut passing = vec![false; self.numbers()];
+        let mut refused: Vec<(&AgentId, &Entry, LostBy)> = Vec::new();
+        let (mut considered, mut vectors) = (0, 0);
         for (agent, entry) in self.living() {
+            considered += 1;
             match self.refusals(query, agent, entry).into_iter().next() {
-                Some(reason) => {
-                    refused.insert(entry.number, reason);
-                }
+                Some(reason) => refused.push((agent, entry, reason)),
                 None => {
-                    passing.insert(entry.number);
+                    passing[entry.number as usize] = true;
                     vectors += entry.vectors.len();
                 }
             }
         }
-        let considered = passing.len() + refused.len();
 
-        let (scored, engine) = self.shortlist(query, &passing, vectors, &lexical);
-        let mut candidates: Vec<Candidate> = scored
-            .iter()
-            .filter_map(|n| self.numbered(*n))
-            .map(|(agent, e)| {
-                self.candidate(query, agent, e, lexical.get(&e.number).copied().unwrap_or(0.0), now)
+        let (shortlist, engine) = self.shortlist(query, &passing, vectors, &lexical);
+        let mut scored: Vec<Scored> = shortlist
+            .into_iter()
+            .map(|(agent, entry)| {
+                let lexical = lexical.get(&entry.number).copied().unwrap_or(0.0);
+                let factors = self.factors(query, agent, entry, lexical, now);
+                Scored { alpha: factors.alpha(), agent, entry, factors }
             })
             .collect();
-        candidates.sort_by(|a, b| b.alpha.total_cmp(&a.alpha).then_with(|| a.agent.cmp(&b.agent)));
+        scored.sort_by(|a, b| b.alpha.total_cmp(&a.alpha).then_with(|| a.agent.cmp(b.agent)));
+        let beyond = scored.split_off(scored.len().min(query.limit));
+        let candidates: Vec<Candidate> = scored.into_iter().map(|s| self.candidate(s)).collect();
         let unmet =
             if candidates.iter().any(|c| c.passes) { None } else { self.unmet(query, candidates.first()) };
 
         let mut losers = self.nearest_refused(query, refused, engine);
-        for beyond in candidates.split_off(candidates.len().min(query.limit)) {
-            let reason = LostBy::Rank { alpha: beyond.alpha };
-            losers.push(Loser { agent: beyond.agent, similarity: beyond.factors.similarity, reason });
-        }
+        losers.extend(beyond.into_iter().take(MAX_LOSERS).map(|s| Loser {
+            agent: s.agent.clone(),
+            similarity: s.factors.similarity,
+            reason: LostBy::Rank { alpha: s.alpha },
+        }));
         losers.sort_by(nearest_first);
         losers.truncate(MAX_LOSERS);
         Routed { candidates, losers, threshold: self.weights.threshold, considered, engine, unmet }
@@ -74,42 +76,40 @@ impl Directory {
     fn shortlist(
         &self,
         query: &Query,
-        passing: &BTreeSet<u32>,
+        passing: &[bool],
         vectors: usize,
         lexical: &BTreeMap<u32, f64>,
-    ) -> (BTreeSet<u32>, Engine) {
+    ) -> (Vec<(&AgentId, &Entry)>, Engine) {
+        let passes = |number: u32| passing.get(number as usize).copied().unwrap_or(false);
         if self.vectors.engine(vectors) == Engine::Exact {
-            return (passing.clone(), Engine::Exact);
+            return (self.living().filter(|(_, e)| passes(e.number)).collect(), Engine::Exact);
         }
         let k = (query.limit.saturating_mul(VECTORS_PER_CANDIDATE)).max(FEWEST_SCORED);
-        let (hits, engine) =
-            self.vectors.nearest(&query.vector, k, vectors, &|key| passing.contains(&key.agent));
-        let mut scored: BTreeSet<u32> = hits.iter().map(|h| h.key.agent).collect();
-        let mut by_words: Vec<(&u32, &f64)> = lexical.iter().filter(|(n, _)| passing.contains(n)).collect();
+        let (hits, engine) = self.vectors.nearest(&query.vector, k, vectors, &|key| passes(key.agent));
+        let mut numbers: BTreeSet<u32> = hits.iter().map(|h| h.key.agent).collect();
+        let mut by_words: Vec<(&u32, &f64)> = lexical.iter().filter(|(n, _)| passes(**n)).collect();
         by_words.sort_by(|a, b| b.1.total_cmp(a.1).then_with(|| a.0.cmp(b.0)));
-        scored.extend(by_words.into_iter().take(FEWEST_SCORED).map(|(n, _)| *n));
-        (scored, engine)
+        numbers.extend(by_words.into_iter().take(FEWEST_SCORED).map(|(n, _)| *n));
+        (numbers.into_iter().filter_map(|n| self.numbered(n)).collect(), engine)
     }
 
     /// The refused that are nearest to the task.
     fn nearest_refused(
         &self,
         query: &Query,
-        mut refused: BTreeMap<u32, LostBy>,
+        mut refused: Vec<(&AgentId, &Entry, LostBy)>,
         engine: Engine,
     ) -> Vec<Loser> {
         if engine == Engine::Hnsw {
-            let all = |_| true;
-            let (hits, _) = self.vectors.nearest(&query.vector, 2 * MAX_LOSERS, usize::MAX, &all);
+            let (hits, _) = self.vectors.nearest(&query.vector, 2 * MAX_LOSERS, usize::MAX, &|_| true);
             let near: BTreeSet<u32> = hits.iter().map(|h| h.key.agent).collect();
-            refused.retain(|n, _| near.contains(n));
+            refused.retain(|(_, e, _)| near.contains(&e.number));
         }
-        let loser = |(number, reason)| {
-            let (agent, entry) = self.numbered(number)?;
+        let loser = |(agent, entry, reason): (&AgentId, &Entry, LostBy)| {
             let similarity = self.plain_similarity(entry, query);
-            Some(Loser { agent: agent.clone(), similarity, reason })
+            Loser { agent: agent.clone(), similarity, reason }
         };
-        refused.into_iter().filter_map(loser).collect()
+        refused.into_iter().map(loser).collect()
     }
 
     /// Every hard requirement this agent fails, in the order they are checked.
@@ -147,23 +147,25 @@ impl Directory {
         reasons
     }
 
-    fn candidate(&self, query: &Query, agent: &AgentId, entry: &Entry, lexical: f64, now: Time) -> Candidate {
-        let capability = entry.card.capability();
-        let offer = &capability.offer;
-        let price = expected_price(offer);
+    fn factors(&self, query: &Query, agent: &AgentId, entry: &Entry, lexical: f64, now: Time) -> Factors {
+        let offer = &entry.card.capability().offer;
         let (of, cosine) = best_vector(entry, &query.vector);
-        let factors = Factors {
+        Factors {
             similarity: self.weights.similarity(cosine, lexical),
             best_vector: of.to_owned(),
             lexical,
             policy: 1.0,
             resources: self.weights.resources(&query.needs, offer),
-            price: self.weights.price(price, query.budget),
+            price: self.weights.price(expected_price(offer), query.budget),
             load: self.weights.load(self.load(agent).queue, offer.concurrency),
             spec: Weights::spec(query.spec.as_ref(), entry.spec.as_ref()),
             reputation: self.reputation.factor(agent, &query.vector, now),
-        };
-        let alpha = factors.alpha();
+        }
+    }
+
+    fn candidate(&self, scored: Scored<'_>) -> Candidate {
+        let Scored { alpha, agent, entry, factors } = scored;
+        let capability = entry.card.capability();
         Candidate {
             agent: agent.clone(),
             alpha,
@@ -171,9 +173,9 @@ impl Directory {
             factors,
             version: entry.card.order(),
             model: capability.model.clone(),
-            price,
-            worst_case: offer.worst_case(),
-            concurrency: offer.concurrency.max(1),
+            price: expected_price(&capability.offer),
+            worst_case: capability.offer.worst_case(),
+            concurrency: capability.offer.concurrency.max(1),
             effects: capability.effects,
             skills: entry.skills.clone(),
             base_model: capability.base_model.clone(),
@@ -225,6 +227,14 @@ impl Directory {
             0.0
         }
     }
+}
+
+/// An agent that meets every hard requirement, with its score.
+struct Scored<'a> {
+    alpha: f64,
+    agent: &'a AgentId,
+    entry: &'a Entry,
+    factors: Factors,
 }
 
 /// What an agent failed, as a requirement in words.

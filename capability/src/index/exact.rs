@@ -6,7 +6,7 @@ use super::{Hit, Index, Key};
 use crate::vector::Vector;
 
 /// Identifies one occupation of one slot: a slot that is used again has another id, so a graph's old ids are dead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct RowId(pub(super) usize);
 
 const GENERATION_SHIFT: u32 = 32;
@@ -38,42 +38,41 @@ pub struct Exact {
 
 impl Exact {
     /// Puts a vector into a free slot; its key must not be in.
-    pub(super) fn put(&mut self, key: Key, vector: Vector) -> (usize, RowId) {
+    pub(super) fn put(&mut self, key: Key, vector: Vector) -> RowId {
         let at = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
             self.slots.len() - 1
         });
         self.slots[at].row = Some((key, vector));
         self.places.insert(key, at);
-        (at, RowId::new(at, self.slots[at].generation))
+        RowId::new(at, self.slots[at].generation)
     }
 
-    /// Empties the slot of a key and says which it was.
-    pub(super) fn take(&mut self, key: Key) -> Option<usize> {
+    /// Empties the slot of a key and says which row that was.
+    pub(super) fn take(&mut self, key: Key) -> Option<RowId> {
         let at = self.places.remove(&key)?;
+        let id = RowId::new(at, self.slots[at].generation);
         self.slots[at].row = None;
         self.slots[at].generation = self.slots[at].generation.wrapping_add(1);
         self.free.push(at);
-        Some(at)
+        Some(id)
     }
 
-    /// How many slots there are, empty ones included.
-    pub(super) fn slots(&self) -> usize {
-        self.slots.len()
+    /// The rows there are, in order.
+    pub(super) fn ids(&self) -> impl Iterator<Item = RowId> {
+        let live = self.slots.iter().enumerate().filter(|(_, slot)| slot.row.is_some());
+        live.map(|(at, slot)| RowId::new(at, slot.generation))
     }
 
-    /// What is in a slot.
-    pub(super) fn row(&self, at: usize) -> Option<(RowId, &Vector)> {
-        let slot = self.slots.get(at)?;
-        slot.row.as_ref().map(|(_, v)| (RowId::new(at, slot.generation), v))
+    /// A row, unless it is gone.
+    pub(super) fn row(&self, id: RowId) -> Option<&(Key, Vector)> {
+        let slot = self.slots.get(id.slot())?;
+        slot.row.as_ref().filter(|_| RowId::new(id.slot(), slot.generation) == id)
     }
 
     /// The row of an id with its cosine, unless it is gone.
     pub(super) fn hit(&self, id: RowId, query: &Vector) -> Option<Hit> {
-        let slot = self.slots.get(id.slot())?;
-        let (key, vector) = slot.row.as_ref()?;
-        (RowId::new(id.slot(), slot.generation) == id)
-            .then(|| Hit { key: *key, cosine: vector.cosine(query) })
+        self.row(id).map(|(key, vector)| Hit { key: *key, cosine: vector.cosine(query) })
     }
 
     /// How many rows pass a filter.

@@ -4,11 +4,12 @@
 //! the same sequence gives the same graph; there is no deletion; and its own filtered search can panic when the
 //! filter empties the result heap, so filtering happens outside.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use hnsw_rs::prelude::{Distance, Hnsw};
 
-use super::exact::RowId;
+use super::exact::{Exact, RowId};
 use crate::vector::{Vector, dot};
 
 /// Links of a point in a layer; the bottom layer has twice as many. 16 to 24 suit sentence embeddings.
@@ -37,24 +38,45 @@ pub struct Graph {
     graph: Hnsw<'static, f32, CosineDistance>,
     points: usize,
     dead: usize,
+    unseen: BTreeSet<RowId>,
 }
 
 impl Graph {
-    /// An empty graph for about `expected` points.
-    pub(super) fn new(expected: usize) -> Self {
-        let graph = Hnsw::new(LINKS, expected.max(1), LAYERS, EF_CONSTRUCTION, CosineDistance);
-        Self { graph, points: 0, dead: 0 }
+    /// A graph that has yet to see these rows.
+    pub(super) fn new(rows: impl Iterator<Item = RowId>) -> Self {
+        let unseen: BTreeSet<RowId> = rows.collect();
+        let graph = Hnsw::new(LINKS, unseen.len().max(1), LAYERS, EF_CONSTRUCTION, CosineDistance);
+        Self { graph, points: 0, dead: 0, unseen }
     }
 
-    /// Links a row in.
-    pub(super) fn insert(&mut self, id: RowId, vector: &Vector) {
-        self.graph.insert((vector.as_slice(), id.0));
-        self.points += 1;
+    /// The rows it does not know yet, for the caller to scan.
+    pub(super) fn unseen(&self) -> &BTreeSet<RowId> {
+        &self.unseen
     }
 
-    /// Counts a row that is gone.
-    pub(super) fn bury(&mut self) {
-        self.dead += 1;
+    /// Notes a row for [`Graph::learn`].
+    pub(super) fn announce(&mut self, id: RowId) {
+        self.unseen.insert(id);
+    }
+
+    /// Links in at most `steps` of the rows it has not seen; says how many of the steps are left.
+    pub(super) fn learn(&mut self, rows: &Exact, mut steps: usize) -> usize {
+        while steps > 0
+            && let Some(id) = self.unseen.pop_first()
+        {
+            let (_, vector) = rows.row(id).expect("a row that goes is taken out of the unseen");
+            self.graph.insert((vector.as_slice(), id.0));
+            self.points += 1;
+            steps -= 1;
+        }
+        steps
+    }
+
+    /// Notes that a row is gone.
+    pub(super) fn bury(&mut self, id: RowId) {
+        if !self.unseen.remove(&id) {
+            self.dead += 1;
+        }
     }
 
     /// Whether so many points are dead that a rebuild pays.
@@ -67,7 +89,7 @@ impl Graph {
         self.points
     }
 
-    /// About the `k` nearest live rows, and dead ones among them.
+    /// About the `k` nearest live rows it has seen, and dead ones among them.
     pub(super) fn search(&self, query: &Vector, k: usize) -> Vec<RowId> {
         let wanted = k + k * self.dead / self.points.max(1);
         let found = self.graph.search(query.as_slice(), wanted, EF_SEARCH.max(wanted + wanted / 2));

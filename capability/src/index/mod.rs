@@ -2,8 +2,7 @@
 //! many.
 //!
 //! [`Vectors`] is what the directory uses. Nothing here has a thread: the graph is built and rebuilt in small steps
-//! (`steps` on [`Vectors::maintain`], and a few on every change), searched only when it is complete, and swapped in
-//! whole. Below the crossing results are exact and the same on every run; above it they are the same for the same
+//! ([`Vectors::maintain`]), what it has not seen yet is scanned, and a rebuilt one is swapped in whole. Below the crossing results are exact and the same on every run; above it they are the same for the same
 //! sequence of calls.
 
 mod exact;
@@ -19,9 +18,8 @@ use crate::vector::Vector;
 /// walk 90 to 200 µs and 300 to 600 µs; they cross between, and below there is no graph to build.
 pub const CROSSING: usize = 4_000;
 
-/// Vectors put into a graph under construction with every change, so that it is complete after a while even if
-/// nobody has time for [`Vectors::maintain`].
-const STEPS_PER_CHANGE: usize = 4;
+/// So many changes may wait for [`Vectors::maintain`], scanned meanwhile; beyond, every change does a step of its own.
+const WAITING: usize = 512;
 
 /// Whose vector: the agent by its number in the directory, and which of its vectors, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -68,16 +66,16 @@ pub trait Index {
     }
 }
 
-/// Exact below the crossing, a graph above, with what falls between the two handled: changes since the graph was
-/// built, filters that leave few, walks that find too little.
+/// Exact below the crossing, a graph above, with what falls between the two handled: changes the graph has not seen,
+/// filters that leave few, walks that find too little.
 #[derive(Debug)]
 pub struct Vectors {
     exact: Exact,
     crossing: usize,
-    /// Searched; complete but for `exact` rows changed since.
+    /// Searched, with a scan of what it has not seen yet.
     graph: Option<Graph>,
-    /// Under construction, with the next slot to put in.
-    next: Option<(Graph, usize)>,
+    /// Under construction; takes the other's place when it has seen everything.
+    next: Option<Graph>,
 }
 
 impl Default for Vectors {
@@ -96,14 +94,14 @@ impl Vectors {
     /// Which way a search over so many vectors that pass its filter would go.
     #[must_use]
     pub fn engine(&self, passing: usize) -> Engine {
-        match self.graph {
-            Some(_) if passing > self.crossing => Engine::Hnsw,
+        match &self.graph {
+            Some(graph) if passing > self.crossing && graph.unseen().len() <= self.crossing => Engine::Hnsw,
             Some(_) | None => Engine::Exact,
         }
     }
 
-    /// Goes on with the graph under construction, if any, by at most `steps` vectors of some milliseconds each; says
-    /// how many are left.
+    /// Shows the graphs what they have not seen, at most `steps` vectors of about a millisecond each; says how many are
+    /// left.
     pub fn maintain(&mut self, steps: usize) -> usize {
         if self.exact.len() <= self.crossing / 2 {
             // Hysteresis: a federation that breathes around the crossing does not rebuild all day.
@@ -115,21 +113,16 @@ impl Vectors {
             Some(graph) => graph.is_worn(),
         };
         if self.next.is_none() && wanted {
-            self.next = Some((Graph::new(self.exact.len()), 0));
+            self.next = Some(Graph::new(self.exact.ids()));
         }
-        let Some((graph, slot)) = &mut self.next else { return 0 };
-        let end = self.exact.slots().min(*slot + steps);
-        for at in *slot..end {
-            if let Some((id, vector)) = self.exact.row(at) {
-                graph.insert(id, vector);
-            }
+        let mut steps = steps;
+        for graph in [&mut self.graph, &mut self.next].into_iter().flatten() {
+            steps = graph.learn(&self.exact, steps);
         }
-        *slot = end;
-        let left = self.exact.slots() - end;
-        if left == 0 {
-            self.graph = self.next.take().map(|(graph, _)| graph);
+        if self.next.as_ref().is_some_and(|n| n.unseen().is_empty()) {
+            self.graph = self.next.take();
         }
-        left
+        [&self.graph, &self.next].into_iter().flatten().map(|g| g.unseen().len()).sum()
     }
 
     /// The `k` nearest of those that pass, `passing` many, nearest first; and how they were found.
@@ -146,9 +139,10 @@ impl Vectors {
             // Enough that `wanted` of them pass, were passing spread evenly over the space.
             let ask = wanted * self.exact.len().div_ceil(passing.max(1)) * 5 / 4 + 8;
             if ask < self.crossing {
-                let ids = graph.search(query, ask);
-                let mut hits: Vec<Hit> = ids
+                let seen = graph.search(query, ask);
+                let mut hits: Vec<Hit> = seen
                     .into_iter()
+                    .chain(graph.unseen().iter().copied())
                     .filter_map(|id| self.exact.hit(id, query))
                     .filter(|h| filter(h.key))
                     .collect();
@@ -166,25 +160,19 @@ impl Vectors {
 
 impl Index for Vectors {
     fn insert(&mut self, key: Key, vector: Vector) {
-        let removed = self.remove_row(key);
-        let (slot, id) = self.exact.put(key, vector);
-        let (_, vector) = self.exact.row(slot).expect("put there a line above");
-        if let Some(graph) = &mut self.graph {
-            graph.insert(id, vector);
+        self.bury(key);
+        let id = self.exact.put(key, vector);
+        let mut waiting = 0;
+        for graph in [&mut self.graph, &mut self.next].into_iter().flatten() {
+            graph.announce(id);
+            waiting = waiting.max(graph.unseen().len());
         }
-        if let Some((graph, next)) = &mut self.next
-            && slot < *next
-        {
-            graph.insert(id, vector);
-        }
-        if !removed {
-            self.maintain(STEPS_PER_CHANGE);
-        }
+        self.maintain(usize::from(waiting > WAITING));
     }
 
     fn remove(&mut self, key: Key) -> bool {
-        let removed = self.remove_row(key);
-        self.maintain(STEPS_PER_CHANGE);
+        let removed = self.bury(key);
+        self.maintain(0);
         removed
     }
 
@@ -199,15 +187,10 @@ impl Index for Vectors {
 }
 
 impl Vectors {
-    fn remove_row(&mut self, key: Key) -> bool {
-        let Some(slot) = self.exact.take(key) else { return false };
-        if let Some(graph) = &mut self.graph {
-            graph.bury();
-        }
-        if let Some((graph, next)) = &mut self.next
-            && slot < *next
-        {
-            graph.bury();
+    fn bury(&mut self, key: Key) -> bool {
+        let Some(id) = self.exact.take(key) else { return false };
+        for graph in [&mut self.graph, &mut self.next].into_iter().flatten() {
+            graph.bury(id);
         }
         true
     }
