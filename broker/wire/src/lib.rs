@@ -6,6 +6,12 @@
 //! Start reading at [`topic`] (who speaks where), then [`envelope`] (what every message carries) and
 //! [`sign`] (why it can be believed).
 
+#![expect(
+    clippy::result_large_err,
+    clippy::large_enum_variant,
+    reason = "a refusal names the sender and key it met; it is rare, and made once per message"
+)]
+
 pub mod codec;
 pub mod envelope;
 pub mod id;
