@@ -77,7 +77,7 @@ pub fn compute(question: &str, inputs: &[Finding]) -> Option<Contribution> {
     let (shape, operands) = over_findings(question, inputs)?;
     let expression = shape.expression(&operands);
     let shown = evaluate(&expression)?;
-    let sources = operands.iter().map(|o| o.evidence()).collect();
+    let sources = operands.iter().map(Operand::evidence).collect();
     let certain = operands.iter().map(|o| o.certainty).fold(1.0, f64::min);
     Some(contribution(&expression, &shown, sources, 0.55 + 0.4 * certain))
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use foa_capability::{AgentProfile, Effects, Money, Offer, Policy, Skill};
 use foa_wire::AgentName;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::Agent;
 use super::calc::Calc;
 use super::corpus::{self, Corpus};
+use super::openai::{self, OpenAi};
 use super::planner::{CALCULATION, Grain, Planner};
 use crate::model::{EmbedError, Embedder};
 
@@ -57,6 +59,44 @@ pub enum AgentConfig {
         #[serde(default = "default_concurrency")]
         concurrency: u32,
     },
+    /// A language model behind an OpenAI-compatible endpoint.
+    Openai {
+        /// Its name within the node.
+        name: AgentName,
+        /// What it is for.
+        description: String,
+        /// The base URL, ending before `/chat/completions`.
+        base_url: String,
+        /// The model's name there.
+        model: String,
+        /// The environment variable that holds the key; a local endpoint needs none.
+        #[serde(default = "default_key_env")]
+        key_env: String,
+        /// What it can do.
+        #[serde(default)]
+        skills: Vec<Skill>,
+        /// Goals, rules and principles it works by.
+        #[serde(default)]
+        spec: Option<String>,
+        /// Most tokens of one reply.
+        #[serde(default = "default_max_tokens")]
+        max_tokens: u32,
+        /// The longest one ask may take, in seconds.
+        #[serde(default = "default_timeout_s")]
+        timeout_s: u64,
+        /// What it is authorised for.
+        #[serde(default)]
+        policies: BTreeSet<Policy>,
+        /// Price of one piece of work, in micro-units.
+        #[serde(default)]
+        price: Money,
+        /// Price of a thousand tokens, in micro-units.
+        #[serde(default)]
+        price_per_1k_tokens: Money,
+        /// Pieces of work at once.
+        #[serde(default = "default_model_concurrency")]
+        concurrency: u32,
+    },
     /// A planner by rules.
     Planner {
         /// Its name within the node.
@@ -84,6 +124,28 @@ fn default_concurrency() -> u32 {
     4
 }
 
+/// Tokens of two prompts of one ask, at worst: an envelope's worth of text, twice.
+const WORST_ASK_TOKENS: u64 = 2 * 64 * 1024;
+
+fn default_key_env() -> String {
+    "OPENAI_API_KEY".to_owned()
+}
+
+/// An answer of some pages.
+fn default_max_tokens() -> u32 {
+    2048
+}
+
+/// A local model of 8 billion parameters writes a page in this time without a graphics card.
+fn default_timeout_s() -> u64 {
+    120
+}
+
+/// A local endpoint serves one request at a time.
+fn default_model_concurrency() -> u32 {
+    1
+}
+
 /// Why an agent could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
@@ -103,6 +165,14 @@ pub enum BuildError {
         /// The folder.
         path: PathBuf,
     },
+    /// The HTTP client cannot be made.
+    #[error("agent {agent}")]
+    Client {
+        /// The agent.
+        agent: AgentName,
+        /// Why.
+        source: reqwest::Error,
+    },
     /// The embedding model failed.
     #[error("agent {agent}")]
     Embedding {
@@ -118,7 +188,10 @@ impl AgentConfig {
     #[must_use]
     pub fn name(&self) -> &AgentName {
         match self {
-            Self::Corpus { name, .. } | Self::Calc { name, .. } | Self::Planner { name, .. } => name,
+            Self::Corpus { name, .. }
+            | Self::Calc { name, .. }
+            | Self::Openai { name, .. }
+            | Self::Planner { name, .. } => name,
         }
     }
 }
@@ -167,6 +240,38 @@ pub async fn build(
                     .clone_into(&mut profile.description);
             }
             Arc::new(Calc::new(profile))
+        }
+        AgentConfig::Openai {
+            name,
+            description,
+            base_url,
+            model,
+            key_env,
+            skills,
+            spec,
+            max_tokens,
+            timeout_s,
+            policies,
+            price,
+            price_per_1k_tokens,
+            concurrency,
+        } => {
+            let mut profile = profile(&name, "openai", description, policies, price, concurrency);
+            profile.skills = skills;
+            profile.spec = spec;
+            profile.offer.price_per_1k_tokens = price_per_1k_tokens;
+            profile.offer.token_budget = Some(WORST_ASK_TOKENS.saturating_add(2 * u64::from(max_tokens)));
+            profile.offer.latency_ms = None;
+            let settings = openai::Settings {
+                base_url,
+                model,
+                key: std::env::var(key_env).ok().filter(|key| !key.is_empty()),
+                max_tokens,
+                timeout: Duration::from_secs(timeout_s),
+                first_wait: Duration::from_millis(500),
+            };
+            let agent = OpenAi::new(profile, settings);
+            Arc::new(agent.map_err(|source| BuildError::Client { agent: name, source })?)
         }
         AgentConfig::Planner { name, description, grain, policies, price, concurrency } => {
             let mut profile = profile(&name, "planner", description, policies, price, concurrency);
@@ -220,5 +325,22 @@ fn planning() -> Skill {
             .to_owned(),
         tags: ["decomposition", "synthesis"].map(str::to_owned).to_vec(),
         examples: vec!["Break this task down into steps".to_owned()],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_reads_by_kind_and_refuses_what_it_does_not_know() {
+        let read = |text: &str| toml::from_str::<AgentConfig>(text);
+        let corpus = read("kind = 'corpus'\nname = 'docs'\npath = 'docs'\ngrain = 'coarse'").unwrap();
+        assert!(matches!(corpus, AgentConfig::Corpus { grain: Grain::Coarse, concurrency: 4, .. }));
+        let model = "kind = 'openai'\nname = 'm'\ndescription = 'd'\nbase_url = 'http://x/v1'\nmodel = 'm'";
+        assert!(matches!(read(model).unwrap(), AgentConfig::Openai { max_tokens: 2048, .. }));
+        let error = read("kind = 'calc'\nname = 'sums'\npath = 'x'").unwrap_err().to_string();
+        assert!(error.contains("path"), "{error}");
+        assert!(read("kind = 'oracle'\nname = 'x'").is_err());
     }
 }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`corpus`] | a folder of documents that quotes the passages it answers from |
 //! | [`calc`] | arithmetic, units and dates |
+//! | [`openai`] | a language model behind an OpenAI-compatible endpoint |
 //! | [`planner`] | breaks tasks down by rules, judges plans, puts parts together |
 //!
 //! Start reading at [`build()`], which makes an agent of its configuration.
@@ -11,6 +12,7 @@
 pub mod calc;
 pub mod config;
 pub mod corpus;
+pub mod openai;
 pub mod planner;
 mod text;
 

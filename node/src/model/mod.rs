@@ -13,7 +13,7 @@ mod hub;
 mod pip;
 pub mod source;
 
-pub use cache::{Memory, SledCache, VectorCache};
+pub use cache::{Key, Memory, SledCache, VectorCache};
 pub use embedder::{EmbedError, Embedder, LoadError};
 pub use fetch::{
     Error, Event, Files, Listed, Options, Origin, Progress, Silent, Verified, fetch, list, verify,
