@@ -20,6 +20,7 @@ use crate::machine::NodeMachine;
 use crate::membership::CONFIRM_WITHIN;
 use crate::queries::Asked;
 use crate::status::Role;
+use crate::view::Backlog;
 
 /// How long the first coordinator in order has before the next one tries, and how much longer each one after it.
 const GRACE: Duration = Duration::from_secs(5);
@@ -76,6 +77,15 @@ impl Coordinator {
 
     pub(crate) fn open_jobs(&self) -> usize {
         self.jobs.values().filter(|held| held.machine.state().phase() != Phase::Ended).count()
+    }
+
+    pub(crate) fn backlog(&self) -> Backlog {
+        Backlog {
+            waiting: 0,
+            submissions: self.waiting.len(),
+            routes: self.routes.len(),
+            jobs: self.jobs.len(),
+        }
     }
 
     pub(crate) fn wake(&self) -> Option<Time> {
@@ -154,8 +164,7 @@ impl NodeMachine {
         let Some(held) = self.coordinator.jobs.get_mut(job) else { return };
         held.announced = true;
         let state = held.machine.state();
-        let accepted =
-            Accepted { job: job.clone(), term: state.term.clone(), durability: Durability::Local };
+        let accepted = Accepted { job: job.clone(), term: state.term.clone(), durability: Durability::Local };
         let owner = state.owner.clone();
         let me = self.id().clone();
         let others = self.membership.coordinators_for(job, None).into_iter().filter(|node| *node != me);
@@ -304,8 +313,11 @@ impl NodeMachine {
                     self.moderate(job, cluster, subtask, round, body);
                 }
                 Command::Grade { agent, task, delivered } => {
-                    let outcome =
-                        if delivered { Outcome::Success { weight: 1.0 } } else { Outcome::Failure { weight: 1.0 } };
+                    let outcome = if delivered {
+                        Outcome::Success { weight: 1.0 }
+                    } else {
+                        Outcome::Failure { weight: 1.0 }
+                    };
                     if let Some(directory) = &mut self.membership.directory {
                         directory.report(&agent, &task, outcome, now);
                     }
@@ -411,10 +423,10 @@ impl NodeMachine {
         let due: Vec<JobId> =
             self.coordinator.waiting.iter().filter(|(_, w)| w.until <= now).map(|(j, _)| j.clone()).collect();
         for job in due {
-            if let Some(waiting) = self.coordinator.waiting.remove(&job) {
-                if !self.draining {
-                    self.accept(job, waiting.submission, waiting.owner, now);
-                }
+            if let Some(waiting) = self.coordinator.waiting.remove(&job)
+                && !self.draining
+            {
+                self.accept(job, waiting.submission, waiting.owner, now);
             }
         }
     }

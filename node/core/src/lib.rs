@@ -19,6 +19,7 @@ pub mod queries;
 pub mod query;
 pub mod refusal;
 pub mod status;
+pub mod view;
 pub mod window;
 pub mod worker;
 

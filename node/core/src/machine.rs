@@ -99,7 +99,12 @@ impl NodeMachine {
     ///
     /// # Errors
     /// When a job's log has a gap or no beginning.
-    pub fn new(me: Identity, config: Config, boot: Boot, journal: Vec<NodeRecord>) -> Result<Self, BrokenJournal> {
+    pub fn new(
+        me: Identity,
+        config: Config,
+        boot: Boot,
+        journal: Vec<NodeRecord>,
+    ) -> Result<Self, BrokenJournal> {
         let membership = Membership::new(&config, me.id().clone());
         let mut worker = Worker::default();
         let mut logs: BTreeMap<foa_wire::JobId, Vec<foa_workflows::Record>> = BTreeMap::new();
@@ -110,8 +115,8 @@ impl NodeMachine {
                 NodeRecord::Finished { reply } => worker.remember_finished(*reply),
             }
         }
-        let coordinator = Coordinator::recover(logs, me.id())
-            .map_err(|(job, source)| BrokenJournal { job, source })?;
+        let coordinator =
+            Coordinator::recover(logs, me.id()).map_err(|(job, source)| BrokenJournal { job, source })?;
         Ok(Self {
             me,
             config,
@@ -226,10 +231,9 @@ impl NodeMachine {
     fn received(&mut self, message: Received, now: Time) {
         if let (Some(from), Some(id), Some(expires), Class::Command) =
             (&message.from, &message.id, message.expires, message.topic.class())
+            && !self.window.first_time(from, message.boot, id, expires, now)
         {
-            if !self.window.first_time(from, message.boot, id, expires, now) {
-                return;
-            }
+            return;
         }
         let Received { topic, from, body, job, .. } = message;
         let Some(from) = from else {
@@ -255,7 +259,9 @@ impl NodeMachine {
             (Topic::Inbox(_), Body::Cards(cards)) => self.cards(cards, &from, now),
             (Topic::Inbox(_), Body::Query(query)) => self.query(query, from, now),
             (Topic::Calls, Body::Roll(roll)) => self.roll_call(&roll, now),
-            (Topic::Channel(cluster), Body::Entry(entry)) => self.channel_entry(&cluster.clone(), *entry, now),
+            (Topic::Channel(cluster), Body::Entry(entry)) => {
+                self.channel_entry(&cluster.clone(), *entry, now)
+            }
             (Topic::Card(agent), Body::Card(card)) if card.agent() == agent => self.card(*card, &from, now),
             (Topic::CardUpdates(_), Body::CardDelta(delta)) => self.card_delta(&delta, &from, now),
             (Topic::Status(node), Body::Status(status)) if *node == status.node => self.status(status, now),
@@ -307,14 +313,21 @@ impl NodeMachine {
     }
 
     /// Counts a refusal and tells auditors, at a bounded rate.
-    pub(crate) fn refuse(&mut self, reason: &str, sender: String, subject: String, detail: String, now: Time) {
+    pub(crate) fn refuse(
+        &mut self,
+        reason: &str,
+        sender: String,
+        subject: String,
+        detail: String,
+        now: Time,
+    ) {
         tracing::debug!(reason, %sender, %subject, %detail, "refused");
         let about_reports = subject == Topic::Enforcement.to_string();
         let refusal = Refusal { reason: reason.to_owned(), sender, subject, detail, at: now };
-        if let Some(report) = self.refusals.record(refusal) {
-            if !about_reports {
-                self.send(Topic::Enforcement, Body::Enforcement(report));
-            }
+        if let Some(report) = self.refusals.record(refusal)
+            && !about_reports
+        {
+            self.send(Topic::Enforcement, Body::Enforcement(report));
         }
     }
 

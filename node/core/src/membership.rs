@@ -101,9 +101,8 @@ impl Membership {
 
     /// The online coordinators in the order in which they may hold this job.
     pub(crate) fn coordinators_for(&self, job: &foa_wire::JobId, me: Option<&NodeId>) -> Vec<NodeId> {
-        let online = |k: &&Known| {
-            k.status.online && !k.status.draining && k.status.roles.contains(&Role::Coordinator)
-        };
+        let online =
+            |k: &&Known| k.status.online && !k.status.draining && k.status.roles.contains(&Role::Coordinator);
         let mut all: Vec<NodeId> =
             self.nodes.values().filter(online).map(|k| k.status.node.clone()).collect();
         all.extend(me.cloned());
@@ -429,8 +428,7 @@ impl NodeMachine {
             .filter_map(|agent| directory.get(agent))
             .map(|entry| entry.card().clone())
             .collect();
-        let part = (!difference.ask_buckets.is_empty())
-            .then(|| directory.digest_of(&difference.ask_buckets));
+        let part = (!difference.ask_buckets.is_empty()).then(|| directory.digest_of(&difference.ask_buckets));
         let confirmed = difference.we_lack.is_empty() && difference.ask_buckets.is_empty();
         self.send_cards(from, lacked, now);
         if !difference.we_lack.is_empty() {
@@ -470,7 +468,8 @@ impl NodeMachine {
 
     pub(crate) fn card_request(&mut self, request: &CardRequest, from: &NodeId, now: Time) {
         let Some(directory) = &self.membership.directory else { return };
-        let cards = request.agents.iter().filter_map(|a| directory.get(a)).map(|e| e.card().clone()).collect();
+        let cards =
+            request.agents.iter().filter_map(|a| directory.get(a)).map(|e| e.card().clone()).collect();
         self.send_cards(from, cards, now);
     }
 

@@ -157,7 +157,8 @@ impl NodeMachine {
         let Some(directory) = &self.membership.directory else {
             return unknown("this node keeps no directory");
         };
-        let named = |id: &AgentId| id.to_string() == name || id.short() == name || id.agent().as_str() == name;
+        let named =
+            |id: &AgentId| id.to_string() == name || id.short() == name || id.agent().as_str() == name;
         let found: Vec<(&AgentId, &Entry)> =
             directory.iter().filter(|(id, e)| !e.retired() && named(id)).collect();
         match found.as_slice() {

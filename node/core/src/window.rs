@@ -16,7 +16,14 @@ pub struct Window {
 
 impl Window {
     /// Whether this is the first time; remembers it until `expires`.
-    pub fn first_time(&mut self, from: &NodeId, boot: Boot, id: &MessageId, expires: Time, now: Time) -> bool {
+    pub fn first_time(
+        &mut self,
+        from: &NodeId,
+        boot: Boot,
+        id: &MessageId,
+        expires: Time,
+        now: Time,
+    ) -> bool {
         while let Some((oldest, ())) = self.by_expiry.first_key_value() {
             if oldest.0 > now && self.by_expiry.len() < MOST {
                 break;

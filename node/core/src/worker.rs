@@ -53,6 +53,10 @@ impl Worker {
         self.running.is_empty() && self.waiting.is_empty() && self.lacking.is_empty()
     }
 
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     pub(crate) fn wake(&self) -> Option<Time> {
         let lacking = self.lacking.values().map(|l| l.until);
         let deadlines = self.running.values().chain(&self.waiting).map(|w| w.deadline);
@@ -198,11 +202,8 @@ impl NodeMachine {
                 .cloned()
                 .collect();
             if !missing.is_empty() {
-                let request = ChannelRequest {
-                    job: work.work.job(),
-                    cluster: cluster.clone(),
-                    entries: missing,
-                };
+                let request =
+                    ChannelRequest { job: work.work.job(), cluster: cluster.clone(), entries: missing };
                 let topic = Topic::Inbox(work.holder.clone());
                 self.command(topic, Body::ChannelRequest(request), now);
                 let until = (now + ENTRIES_WAIT).min(work.deadline);
@@ -269,7 +270,13 @@ impl NodeMachine {
     }
 
     /// Takes an agent's answer and replies with it.
-    pub(crate) fn answered(&mut self, id: &WorkId, outcome: Result<Answer, NoAnswer>, usage: Usage, now: Time) {
+    pub(crate) fn answered(
+        &mut self,
+        id: &WorkId,
+        outcome: Result<Answer, NoAnswer>,
+        usage: Usage,
+        now: Time,
+    ) {
         let Some(work) = self.worker.running.remove(id) else { return };
         let outcome = match outcome {
             Err(NoAnswer { reason, detail }) => WorkOutcome::Failed { reason, detail },
@@ -375,13 +382,8 @@ impl NodeMachine {
             }
         }
         self.worker.waiting.retain(|w| w.deadline > now);
-        let late: Vec<WorkId> = self
-            .worker
-            .running
-            .values()
-            .filter(|w| w.deadline <= now)
-            .map(|w| w.work.clone())
-            .collect();
+        let late: Vec<WorkId> =
+            self.worker.running.values().filter(|w| w.deadline <= now).map(|w| w.work.clone()).collect();
         for id in late {
             self.effect(Effect::Abort { work: id.clone() });
             if let Some(work) = self.worker.running.remove(&id) {
@@ -401,12 +403,12 @@ impl NodeMachine {
         self.worker.channels.insert(cluster.clone(), BTreeMap::new());
         self.worker.channel_order.push_back(cluster.clone());
         self.effect(Effect::Subscribe(vec![foa_wire::Filter::One(Topic::Channel(cluster.clone()))]));
-        if self.worker.channel_order.len() > CHANNELS {
-            if let Some(oldest) = self.worker.channel_order.pop_front() {
-                self.worker.channels.remove(&oldest);
-                let filter = foa_wire::Filter::One(Topic::Channel(oldest));
-                self.effect(Effect::Unsubscribe(vec![filter]));
-            }
+        if self.worker.channel_order.len() > CHANNELS
+            && let Some(oldest) = self.worker.channel_order.pop_front()
+        {
+            self.worker.channels.remove(&oldest);
+            let filter = foa_wire::Filter::One(Topic::Channel(oldest));
+            self.effect(Effect::Unsubscribe(vec![filter]));
         }
     }
 
@@ -415,7 +417,8 @@ impl NodeMachine {
         if !self.worker.channels.contains_key(cluster) {
             return;
         }
-        let of_this = entry.content().cluster == *cluster || cluster.reads_drafts_of(&entry.content().cluster);
+        let of_this =
+            entry.content().cluster == *cluster || cluster.reads_drafts_of(&entry.content().cluster);
         let checked = if of_this {
             entry.verify().map_err(|e| (e.name(), e.to_string()))
         } else {
@@ -437,10 +440,10 @@ impl NodeMachine {
     }
 
     fn learn_entry(&mut self, cluster: &ClusterId, entry: Entry) {
-        if let Some(channel) = self.worker.channels.get_mut(cluster) {
-            if channel.len() < CHANNEL_ENTRIES {
-                channel.insert(entry.hash().clone(), entry);
-            }
+        if let Some(channel) = self.worker.channels.get_mut(cluster)
+            && channel.len() < CHANNEL_ENTRIES
+        {
+            channel.insert(entry.hash().clone(), entry);
         }
     }
 

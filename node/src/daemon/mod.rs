@@ -41,12 +41,8 @@ pub struct Options {
     pub identity: Identity,
     /// The federation's prefix on the broker.
     pub namespace: Namespace,
-    /// Where the broker is.
-    pub broker: BrokerUrl,
-    /// Who we are to the broker, if it asks.
-    pub credentials: Option<Credentials>,
-    /// The certificate authorities to trust instead of the system's.
-    pub ca: Option<std::path::PathBuf>,
+    /// Where the broker is and who we are to it.
+    pub broker: Broker,
     /// What the node is for.
     pub roles: Vec<Role>,
     /// Its agents.
@@ -59,6 +55,17 @@ pub struct Options {
     pub operators: BTreeSet<NodeId>,
     /// Whether submissions without a signature are taken.
     pub accept_unsigned: bool,
+}
+
+/// Where the broker is and who we are to it.
+#[derive(Clone, Debug)]
+pub struct Broker {
+    /// Its address.
+    pub url: BrokerUrl,
+    /// Who we are, if it asks.
+    pub credentials: Option<Credentials>,
+    /// The certificate authorities to trust instead of the system's.
+    pub ca: Option<std::path::PathBuf>,
 }
 
 /// A running node.
@@ -92,9 +99,10 @@ pub async fn start(options: Options) -> anyhow::Result<Daemon> {
     let first = machine.handle(Input::Advertise(advertised), now());
     let node = machine.id().clone();
 
-    let mut broker = BrokerConfig::new(options.broker, options.namespace.clone(), node.to_string());
-    broker.credentials = options.credentials;
-    broker.ca = options.ca;
+    let Broker { url, credentials, ca } = options.broker;
+    let mut broker = BrokerConfig::new(url, options.namespace.clone(), node.to_string());
+    broker.credentials = credentials;
+    broker.ca = ca;
     broker.will = Some(will(identity.clone(), options.namespace.clone(), boot));
     let (fabric, events) = foa_broker::connect(broker);
 

@@ -39,7 +39,8 @@ impl JobMachine {
         if orders.is_empty() {
             let cheapest = routed.candidates.iter().map(|c| c.worst_case).min().unwrap_or_default();
             let left = self.state.budget.left().unwrap_or_default();
-            let why = format!("the budget of {left} does not pay for one proposal; the cheapest is {cheapest}");
+            let why =
+                format!("the budget of {left} does not pay for one proposal; the cheapest is {cheapest}");
             self.finish(finish::Why::Unable(why), None, now, out);
             return true;
         }
@@ -111,7 +112,9 @@ impl JobMachine {
                 let by = w.order.agent.clone();
                 Proposal::new(id, by, subtasks.clone(), edges.clone(), self.limits()).ok()
             }
-            WorkStatus::Answered(_) | WorkStatus::Open | WorkStatus::Posted(_) | WorkStatus::Failed(..) => None,
+            WorkStatus::Answered(_) | WorkStatus::Open | WorkStatus::Posted(_) | WorkStatus::Failed(..) => {
+                None
+            }
         };
         self.state.works_for(|p| *p == Purpose::Propose).filter_map(proposal).collect()
     }

@@ -102,7 +102,8 @@ impl JobMachine {
                 }
                 let minority = dissent.iter().filter_map(|hash| {
                     let entry = self.state.entries.get(hash)?;
-                    let (author, contribution) = (entry.author().clone(), entry.body().contribution()?.clone());
+                    let (author, contribution) =
+                        (entry.author().clone(), entry.body().contribution()?.clone());
                     Some(PeerContribution { author, contribution })
                 });
                 PartOutcome::Answered {
@@ -143,27 +144,28 @@ impl JobMachine {
             (_, None) => mechanical(),
         };
         let mut solo = None;
-        if answered == 0 && !matches!(why, Why::Cancelled) {
-            if let Some((agent, contribution)) = state.solo() {
-                warnings.push(format!(
-                    "no part of the plan was answered; this is what {} answered alone",
-                    agent.short()
-                ));
-                let part = Part {
-                    key: "solo".to_owned(),
-                    description: task.clone(),
-                    outcome: PartOutcome::Answered {
-                        text: contribution.text.clone(),
-                        evidence: contribution.evidence.clone(),
-                        authors: vec![agent.clone()],
-                        confidence: contribution.confidence,
-                        dissent: Vec::new(),
-                    },
-                };
-                let only = std::slice::from_ref(&part);
-                answer = synthesis::synthesise(&task, only, SynthesisMode::Concatenate, None);
-                solo = Some(part);
-            }
+        if answered == 0
+            && !matches!(why, Why::Cancelled)
+            && let Some((agent, contribution)) = state.solo()
+        {
+            warnings.push(format!(
+                "no part of the plan was answered; this is what {} answered alone",
+                agent.short()
+            ));
+            let part = Part {
+                key: "solo".to_owned(),
+                description: task.clone(),
+                outcome: PartOutcome::Answered {
+                    text: contribution.text.clone(),
+                    evidence: contribution.evidence.clone(),
+                    authors: vec![agent.clone()],
+                    confidence: contribution.confidence,
+                    dissent: Vec::new(),
+                },
+            };
+            let only = std::slice::from_ref(&part);
+            answer = synthesis::synthesise(&task, only, SynthesisMode::Concatenate, None);
+            solo = Some(part);
         }
         let status = match why {
             Why::Cancelled => Status::Cancelled,
@@ -214,10 +216,12 @@ impl JobMachine {
         for (key, subtask) in &self.state.subtasks {
             let models: Vec<Option<&String>> =
                 subtask.team.iter().map(|m: &Scored| m.base_model.as_ref()).collect();
-            if let [Some(first), rest @ ..] = models.as_slice() {
-                if !rest.is_empty() && rest.iter().all(|m| *m == Some(*first)) {
-                    warnings.push(format!("everyone on {key} thinks with {first}; their agreement proves little"));
-                }
+            if let [Some(first), rest @ ..] = models.as_slice()
+                && !rest.is_empty()
+                && rest.iter().all(|m| *m == Some(*first))
+            {
+                warnings
+                    .push(format!("everyone on {key} thinks with {first}; their agreement proves little"));
             }
         }
         warnings
@@ -262,4 +266,3 @@ fn first_failure(parts: &[Part]) -> String {
     };
     parts.iter().find_map(reason).unwrap_or_else(|| "there was nothing to do".to_owned())
 }
-

@@ -100,7 +100,7 @@ impl JobMachine {
 
     /// Puts the authors of the drafts into clusters and opens their channels.
     fn seat(&mut self, key: &str, drafts: &[Entry], now: Time, out: &mut Commands) -> bool {
-        let texts: Vec<&str> = drafts.iter().map(|d| text(d)).collect();
+        let texts: Vec<&str> = drafts.iter().map(text).collect();
         let Some(meanings) = self.meanings(&texts, out) else { return false };
         let team = &self.state.subtasks[key].team;
         let strength = |agent: &AgentId| team.iter().find(|m| m.agent == *agent).map_or(0, |m| m.alpha);
@@ -169,7 +169,13 @@ impl JobMachine {
             let wanted = cluster
                 .members
                 .iter()
-                .map(|m| (m.clone(), price(m).unwrap_or_default(), Purpose::Refine { cluster: cluster.id.clone(), round }))
+                .map(|m| {
+                    (
+                        m.clone(),
+                        price(m).unwrap_or_default(),
+                        Purpose::Refine { cluster: cluster.id.clone(), round },
+                    )
+                })
                 .collect();
             let orders = self.orders(wanted, self.state.settings.refine_ms, now);
             if orders.is_empty() {
@@ -248,8 +254,7 @@ impl JobMachine {
             self.settle(key, SubtaskOutcome::Failed { reason }, now, out);
             return true;
         };
-        let hash =
-            |agent: &AgentId| latest.iter().find(|e| e.author() == agent).map(|e| e.hash().clone());
+        let hash = |agent: &AgentId| latest.iter().find(|e| e.author() == agent).map(|e| e.hash().clone());
         let rounds = clusters.iter().map(|c| c.closed.len()).max().unwrap_or(0);
         let outcome = match hash(&representative.agent) {
             Some(entry) => SubtaskOutcome::Answered {

@@ -76,7 +76,9 @@ impl Script {
                 match command {
                     Command::Commit(record) => self.log.push(*record),
                     Command::Embed(texts) => {
-                        inputs.push_back(Input::Embedded(texts.into_iter().map(|t| (t.clone(), meaning(&t))).collect()));
+                        inputs.push_back(Input::Embedded(
+                            texts.into_iter().map(|t| (t.clone(), meaning(&t))).collect(),
+                        ));
                     }
                     Command::Route { key, query } => {
                         let routed = self.route(&key, &query.exclude);
@@ -250,7 +252,9 @@ fn the_second_step_gets_the_outcome_of_the_first() {
         .sent
         .iter()
         .filter_map(|w| match &w.request {
-            Request::Draft { subtask, inputs, .. } if subtask.description == "add them up" => Some(inputs.len()),
+            Request::Draft { subtask, inputs, .. } if subtask.description == "add them up" => {
+                Some(inputs.len())
+            }
             _ => None,
         })
         .collect();
@@ -389,8 +393,7 @@ fn a_reply_by_another_agent_or_about_something_else_changes_nothing() {
     let open = script.sent.iter().find(|w| w.agent == agent(2)).unwrap().clone();
     let before = script.log.len();
     let outcome = WorkOutcome::Answered { content: proposal() };
-    let stolen =
-        WorkReply { work: open.work.clone(), agent: agent(1), outcome, usage: Usage::default() };
+    let stolen = WorkReply { work: open.work.clone(), agent: agent(1), outcome, usage: Usage::default() };
     let commands = machine.handle(Input::Reply(stolen), script.now);
     script.run(&mut machine, commands, None);
     assert_eq!(script.log.len(), before);
