@@ -67,6 +67,8 @@ pub struct NodeConfig {
     pub embedded: bool,
     /// Its agents.
     pub agents: Vec<AgentConfig>,
+    /// Where relative paths of agents start: the directory of the file.
+    pub base: PathBuf,
     /// How long it finishes what it has when told to stop.
     pub drain: Duration,
 }
@@ -184,12 +186,26 @@ impl Layers {
             ca: self.path("broker.ca_file"),
             broker,
             embedded,
-            agents: self.agents.iter().map(agent).collect::<Result<_, _>>()?,
+            agents: self.checked_agents()?,
+            base: self.file.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).to_owned(),
             drain: match self.get("limits.drain_ms") {
                 Some((Value::Number(ms), _)) => Duration::from_millis(ms),
                 Some((Value::Text(_) | Value::Bool(_) | Value::List(_), _)) | None => Duration::ZERO,
             },
         })
+    }
+
+    fn checked_agents(&self) -> Result<Vec<AgentConfig>, ConfigError> {
+        let mut agents: Vec<AgentConfig> = Vec::new();
+        for given in &self.agents {
+            let read = agent(given)?;
+            if agents.iter().any(|other| other.name() == read.name()) {
+                let detail = format!("wanted agents of different names, found two called {}", read.name());
+                return Err(ConfigError::Agent { place: given.place_of("name"), detail });
+            }
+            agents.push(read);
+        }
+        Ok(agents)
     }
 
     fn text(&self, path: &str) -> Option<String> {

@@ -1,0 +1,208 @@
+//! `foa submit`: a job from question to answer.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use foa_capability::{Money, Policy};
+use foa_wire::JobId;
+use foa_workflows::job::JobSubmission;
+use foa_workflows::result::Status;
+use foa_workflows::settings::Profile;
+use foa_workflows::work::SynthesisMode;
+use foa_workflows::{JobResult, Record};
+
+use super::terminal::Spinner;
+use super::{Place, Stop, failed_client, terminal};
+use crate::client::{Client, Heard, new_job_id};
+use crate::exit::Failure;
+use crate::render;
+
+/// How long a submission is repeated before it is given up: a coordinator that restarts is back by then.
+const ACCEPT_WITHIN: Duration = Duration::from_secs(15);
+/// What a job may take beyond its own time limit before waiting for it makes no sense.
+const OVERTIME: Duration = Duration::from_secs(15);
+
+/// Submit a job and wait for its answer
+///
+/// Progress goes to stderr, the answer to stdout. ctrl-C leaves the job running.
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  foa submit \"Compare the limits of cards and envelopes, then add them up\" --budget 0.5 --timeout 60")]
+pub(super) struct Args {
+    /// What is wanted, in words
+    task: String,
+    /// Name the job; the same name and task are one job [default: a new name]
+    #[arg(long, value_name = "ID")]
+    job: Option<JobId>,
+    /// The most it may cost, in units of the federation's currency [default: no limit]
+    #[arg(long, value_name = "AMOUNT")]
+    budget: Option<Money>,
+    /// The most it may take, in seconds [default: 300]
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<f64>,
+    /// A policy every agent that sees it must be authorised for; may be repeated
+    #[arg(long, value_name = "POLICY")]
+    policy: Vec<Policy>,
+    /// A skill every agent that works on it must have; may be repeated
+    #[arg(long, value_name = "SKILL")]
+    skill: Vec<String>,
+    /// The numbers it runs with: ours, or those of the paper
+    #[arg(long, value_enum, default_value = "default")]
+    profile: ProfileName,
+    /// Refinement rounds, at most [default: the profile's]
+    #[arg(long, value_name = "N")]
+    rounds: Option<u32>,
+    /// Agents on one subtask, at most [default: the profile's]
+    #[arg(long, value_name = "N")]
+    team: Option<usize>,
+    /// How the parts become one answer
+    #[arg(long, value_enum, default_value = "concatenate")]
+    synthesis: SynthesisName,
+    /// Print the name of the job once it is accepted and do not wait
+    #[arg(long)]
+    detach: bool,
+    /// Print the whole result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum ProfileName {
+    Default,
+    Paper,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum SynthesisName {
+    Concatenate,
+    Rebase,
+    Merge,
+}
+
+impl Args {
+    fn submission(&self) -> Result<JobSubmission, Failure> {
+        let timeout_ms = match self.timeout {
+            None => None,
+            Some(seconds) if seconds > 0.0 && seconds < 1e9 => Some((seconds * 1000.0) as u64),
+            Some(seconds) => {
+                return Err(Failure::broken(anyhow::anyhow!("--timeout: wanted seconds, more than 0, found {seconds}")));
+            }
+        };
+        let submission = JobSubmission {
+            task: self.task.clone(),
+            job: Some(self.job.clone().unwrap_or_else(new_job_id)),
+            budget: self.budget,
+            timeout_ms,
+            policies: self.policy.iter().cloned().collect(),
+            skills: self.skill.iter().cloned().collect(),
+            profile: match self.profile {
+                ProfileName::Default => Profile::Default,
+                ProfileName::Paper => Profile::Paper,
+            },
+            rounds: self.rounds,
+            team: self.team,
+            synthesis: match self.synthesis {
+                SynthesisName::Concatenate => SynthesisMode::Concatenate,
+                SynthesisName::Rebase => SynthesisMode::Rebase,
+                SynthesisName::Merge => SynthesisMode::Merge,
+            },
+            ..JobSubmission::default()
+        };
+        submission.check().map_err(Failure::broken)?;
+        Ok(submission)
+    }
+}
+
+pub(super) async fn run(args: Args, place: &Place) -> Result<ExitCode, Failure> {
+    let submission = args.submission()?;
+    let job = submission.job.clone().expect("a submission of ours names its job");
+    let mut client = place.client().await?;
+    // Before the job is sent: afterwards ctrl-C must say what becomes of it.
+    let mut stop = Stop::listen().map_err(Failure::broken)?;
+    client.follow(&job).await.map_err(failed_client)?;
+    let spinner = Spinner::start("submitting");
+    let first = tokio::select! {
+        first = client.submit(&submission, ACCEPT_WITHIN) => first.map_err(failed_client)?,
+        () = stop.told() => return left_running(&job),
+    };
+    if args.detach && !matches!(first, Heard::Rejected(_)) {
+        drop(spinner);
+        client.close().await;
+        terminal::print(job.as_str());
+        terminal::note(&format!("hint: foa jobs watch {job}"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let limit = submission.timeout_ms.map_or(Duration::from_secs(300), Duration::from_millis) + OVERTIME;
+    let waited = tokio::select! {
+        waited = tokio::time::timeout(limit, wait(&mut client, &job, first, &spinner)) => waited,
+        () = stop.told() => {
+            drop(spinner);
+            return left_running(&job);
+        }
+    };
+    drop(spinner);
+    client.close().await;
+    let Ok(result) = waited else {
+        let seconds = limit.as_secs();
+        return Err(Failure::refused(anyhow::anyhow!("wanted a result of {job} within {seconds} s, found none"))
+            .hint(format!("foa jobs show {job}")));
+    };
+    shown(&result?, args.json)
+}
+
+fn left_running(job: &JobId) -> Result<ExitCode, Failure> {
+    terminal::note(&format!("\nthe job goes on\nhint: foa jobs watch {job}   or   foa jobs cancel {job}"));
+    Ok(ExitCode::from(1))
+}
+
+/// Shows what happens until the job has ended.
+async fn wait(client: &mut Client, job: &JobId, first: Heard, spinner: &Spinner) -> Result<JobResult, Failure> {
+    let style = terminal::stderr_style();
+    let mut last = 0;
+    let mut heard = first;
+    loop {
+        match heard {
+            Heard::Accepted(accepted) if accepted.job == *job => {
+                spinner.say(&format!("job {job}, held by {}", accepted.term.holder.name()));
+            }
+            Heard::Rejected(rejection) if rejection.job == *job => {
+                return Err(Failure::refused(anyhow::anyhow!("rejected, {}", rejection.refused)));
+            }
+            Heard::Record(record) if record.job == *job && record.index.0 > last => {
+                last = record.index.0;
+                step(&record, spinner, style);
+            }
+            Heard::Progress(progress) if progress.job == *job => {
+                let who = progress.agent.map_or_else(|| progress.node.name().to_string(), |a| a.short());
+                spinner.say(&render::brief(&format!("{who}: {}", progress.text), style.width.saturating_sub(4)));
+            }
+            Heard::Result(result) if result.job == *job => return Ok(*result),
+            Heard::Lost(reason) => spinner.note(&format!("the broker is gone ({reason}); trying again")),
+            Heard::Back => spinner.note("the broker is back"),
+            Heard::Accepted(_)
+            | Heard::Rejected(_)
+            | Heard::Record(_)
+            | Heard::Progress(_)
+            | Heard::Result(_)
+            | Heard::Reply(..)
+            | Heard::Status(_) => {}
+        }
+        heard = client.next().await.ok_or_else(|| failed_client(crate::client::ClientError::Closed))?;
+    }
+}
+
+fn step(record: &Record, spinner: &Spinner, style: render::Style) {
+    spinner.note(&render::record(record, style));
+}
+
+/// Prints the result; what failed exits with 1.
+pub(super) fn shown(result: &JobResult, json: bool) -> Result<ExitCode, Failure> {
+    if json {
+        terminal::print_json(result);
+    } else {
+        terminal::print(&render::result(result, terminal::stdout_style()));
+    }
+    Ok(match result.status {
+        Status::Completed | Status::Partial => ExitCode::SUCCESS,
+        Status::Failed { .. } | Status::Cancelled => ExitCode::from(1),
+    })
+}

@@ -1,0 +1,199 @@
+//! One durable step of a job, as one line.
+
+use foa_wire::{AgentId, Time};
+use foa_workflows::journal::{Adoption, Ballot, Cluster, Order, Purpose, Record, Reply, Scored, Step, SubtaskOutcome};
+use foa_workflows::work::Answer;
+
+use super::{Style, count, one_line};
+
+/// The phase of the paper a step belongs to.
+#[must_use]
+pub fn phase(step: &Step) -> &'static str {
+    match step {
+        Step::Accepted { .. } => "accept",
+        Step::Routed { .. } | Step::Assigned { .. } | Step::Reassigned { .. } => "route",
+        Step::Merged { .. } => "decompose",
+        Step::Adopted { .. } => "vote",
+        Step::Answered { .. } | Step::Failed { .. } | Step::Dispatched { .. } => "work",
+        Step::Clustered { .. } => "draft",
+        Step::RoundClosed { .. } | Step::Settled { .. } => "refine",
+        Step::Cancelled { .. } => "cancel",
+        Step::Ended { .. } => "synthesise",
+    }
+}
+
+/// The step on one line: `12:00:01.2 decompose   merged 3 proposals into 4 subtasks: …`.
+#[must_use]
+pub fn record(record: &Record, style: Style) -> String {
+    let clock = clock(record.at);
+    let phase = format!("{:<11}", phase(&record.step));
+    let room = style.width.saturating_sub(clock.len() + phase.len() + 1);
+    let said = one_line(&said(&record.step), room);
+    let said = match &record.step {
+        Step::Failed { .. } | Step::Cancelled { .. } => style.yellow(&said),
+        Step::Accepted { .. }
+        | Step::Routed { .. }
+        | Step::Answered { .. }
+        | Step::Merged { .. }
+        | Step::Adopted { .. }
+        | Step::Assigned { .. }
+        | Step::Reassigned { .. }
+        | Step::Dispatched { .. }
+        | Step::Clustered { .. }
+        | Step::RoundClosed { .. }
+        | Step::Settled { .. }
+        | Step::Ended { .. } => said,
+    };
+    format!("{} {}{said}", style.dim(&clock), style.bold(&phase))
+}
+
+/// `12:00:01.2` of a time, UTC.
+fn clock(at: Time) -> String {
+    at.to_string().get(11..21).unwrap_or_default().to_owned()
+}
+
+fn said(step: &Step) -> String {
+    match step {
+        Step::Accepted { submission, .. } => format!("accepted: {}", submission.task),
+        Step::Routed { candidates, orders } => routed(candidates, orders),
+        Step::Answered { work, reply, .. } => format!("#{work} {}", replied(reply)),
+        Step::Failed { work, reason, detail, usage: _ } => format!("#{work} failed, {reason}: {detail}"),
+        Step::Merged { input, plan, dropped, orders, .. } => {
+            let subtasks = plan.subtasks().iter().map(|s| format!("{} {}", s.key, s.description));
+            let mut said = format!(
+                "merged {} into {}: {}",
+                count(input.proposals.len(), "proposal"),
+                count(plan.subtasks().len(), "subtask"),
+                subtasks.collect::<Vec<_>>().join("; ")
+            );
+            if !dropped.is_empty() {
+                said.push_str(&format!("; dropped {}", dropped.len()));
+            }
+            if !orders.is_empty() {
+                said.push_str(&format!("; {} vote", names(orders.iter().map(|o| &o.agent))));
+            }
+            said
+        }
+        Step::Adopted { plan, how } => format!("{}: {}", adopted(how), count(plan.subtasks().len(), "subtask")),
+        Step::Assigned { teams, unmet } => {
+            let teams = teams.iter().map(|(key, team)| format!("{key} → {}", names(team.iter().map(|s| &s.agent))));
+            let unmet = unmet.iter().map(|(key, why)| format!("{key} → nobody ({why})"));
+            format!("assigned {}", teams.chain(unmet).collect::<Vec<_>>().join("; "))
+        }
+        Step::Reassigned { subtask, team } => {
+            format!("reassigned {subtask} → {}", names(team.iter().map(|s| &s.agent)))
+        }
+        Step::Dispatched { orders } => format!("sent {}", listed(orders)),
+        Step::Clustered { subtask, clusters } => {
+            let members = |c: &Cluster| names(c.members.iter());
+            let together: Vec<String> = clusters.iter().map(members).collect();
+            format!("drafts of {subtask} are in: {}", together.join(" | "))
+        }
+        Step::RoundClosed { cluster, round, entries, stragglers } => {
+            let mut said = format!("round {round} of {cluster} closed with {}", count(entries.len(), "entry").replace("entrys", "entries"));
+            if !stragglers.is_empty() {
+                said.push_str(&format!(", without {}", names(stragglers.iter())));
+            }
+            said
+        }
+        Step::Settled { subtask, outcome } => match outcome {
+            SubtaskOutcome::Answered { agreement, dissent, rounds, .. } => format!(
+                "{subtask} settled after {}: {} % agree{}",
+                count(*rounds as usize, "round"),
+                agreement / 10,
+                if dissent.is_empty() { String::new() } else { format!(", {} dissent", dissent.len()) }
+            ),
+            SubtaskOutcome::Failed { reason } => format!("{subtask} failed: {reason}"),
+        },
+        Step::Cancelled { by } => format!("cancelled by {}", by.name()),
+        Step::Ended { result } => format!(
+            "{} after {}: {}",
+            result.status.name(),
+            super::duration(u64::try_from(result.ended.since(result.accepted).as_millis()).unwrap_or(u64::MAX)),
+            result.answer
+        ),
+    }
+}
+
+fn routed(candidates: &[Scored], orders: &[Order]) -> String {
+    let best = candidates.first().map_or_else(
+        || "nobody fits".to_owned(),
+        |c| format!("{} fit, best {} ({:.3})", candidates.len(), c.agent.short(), c.alpha as f64 / 1e6),
+    );
+    if orders.is_empty() { best } else { format!("{best}; asked for {}", listed(orders)) }
+}
+
+/// `2 proposals (planner@atlas, calc@abacus), 1 solo answer (…)`.
+fn listed(orders: &[Order]) -> String {
+    let mut kinds: Vec<(String, Vec<&AgentId>)> = Vec::new();
+    for order in orders {
+        let purpose = match &order.purpose {
+            Purpose::Refine { cluster, round } => format!("round {round} of {cluster}"),
+            Purpose::Propose | Purpose::Solo | Purpose::Judge | Purpose::Draft { .. } | Purpose::Synthesise => {
+                order.purpose.describe()
+            }
+        };
+        match kinds.iter_mut().find(|(kind, _)| *kind == purpose) {
+            Some((_, agents)) => agents.push(&order.agent),
+            None => kinds.push((purpose, vec![&order.agent])),
+        }
+    }
+    let said = kinds.into_iter().map(|(kind, agents)| format!("{kind} → {}", names(agents.into_iter())));
+    said.collect::<Vec<_>>().join("; ")
+}
+
+fn replied(reply: &Reply) -> String {
+    match reply {
+        Reply::Private { content } => answered(content),
+        Reply::Posted { entry } => format!("{} posted round {}", entry.content().author.short(), entry.content().round),
+    }
+}
+
+fn answered(answer: &Answer) -> String {
+    match answer {
+        Answer::Proposal { subtasks, .. } => {
+            let said: Vec<&str> = subtasks.iter().map(|s| s.description.as_str()).collect();
+            format!("proposed {}: {}", count(said.len(), "subtask"), said.join("; "))
+        }
+        Answer::Verdict { approve: true, .. } => "voted for the plan".to_owned(),
+        Answer::Verdict { approve: false, reason } => {
+            format!("voted against the plan: {}", reason.as_deref().unwrap_or("no reason given"))
+        }
+        Answer::Contribution(contribution) => {
+            format!("answered ({:.2}): {}", contribution.confidence, contribution.text)
+        }
+        Answer::Synthesis { text } => format!("synthesised: {text}"),
+        Answer::Declined { reason } => format!("declined: {reason}"),
+    }
+}
+
+/// How a plan came to be, on one line.
+pub(super) fn adopted(how: &Adoption) -> String {
+    match how {
+        Adoption::Consensus { ballots } => format!("adopted by vote ({})", tally(ballots)),
+        Adoption::Unopposed { by } => format!("adopted unopposed, the only proposal, by {}", by.short()),
+        Adoption::Medoid { by, ballots } => {
+            format!("no quorum ({}), so the proposal nearest to all others runs, by {}", tally(ballots), by.short())
+        }
+        Adoption::Solo { reason } => format!("one subtask: {reason}"),
+    }
+}
+
+/// `planner@atlas yes, calc@abacus no: too coarse, x@y silent`.
+fn tally(ballots: &[Ballot]) -> String {
+    let vote = |ballot: &Ballot| {
+        let vote = match (ballot.approve, &ballot.reason) {
+            (Some(true), _) => "yes".to_owned(),
+            (Some(false), Some(reason)) => format!("no: {reason}"),
+            (Some(false), None) => "no".to_owned(),
+            (None, _) => "silent".to_owned(),
+        };
+        format!("{} {vote}", ballot.agent.short())
+    };
+    ballots.iter().map(vote).collect::<Vec<_>>().join(", ")
+}
+
+pub(super) fn names<'a>(agents: impl Iterator<Item = &'a AgentId>) -> String {
+    let names: Vec<String> = agents.map(AgentId::short).collect();
+    if names.is_empty() { "nobody".to_owned() } else { names.join(", ") }
+}
