@@ -216,7 +216,7 @@ impl NodeMachine {
     }
 
     /// Cancel or replay, from whoever may.
-    pub(crate) fn control(&mut self, job: &JobId, control: Control, from: &NodeId, now: Time) {
+    pub(crate) fn control(&mut self, job: &JobId, control: &Control, from: &NodeId, now: Time) {
         let Some(held) = self.coordinator.jobs.get(job) else { return };
         let may = held.machine.state().owner.as_ref() == Some(from) || self.config.operators.contains(from);
         if !may {
@@ -228,7 +228,7 @@ impl NodeMachine {
             Control::Cancel => self.job_input(job, JobInput::Cancel { by: from.clone() }, now),
             Control::Replay { from: first } => {
                 let records: Vec<Record> =
-                    held.records.iter().filter(|r| r.index.0 >= first).cloned().collect();
+                    held.records.iter().filter(|r| r.index.0 >= *first).cloned().collect();
                 for record in records {
                     self.send_after(Topic::JobEvents(job.clone()), Body::JobEvent(Box::new(record)));
                 }
@@ -269,7 +269,7 @@ impl NodeMachine {
     }
 
     /// Feeds every open job.
-    pub(crate) fn each_job(&mut self, input: JobInput, now: Time) {
+    pub(crate) fn each_job(&mut self, input: &JobInput, now: Time) {
         let open: Vec<JobId> = self
             .coordinator
             .jobs

@@ -241,7 +241,7 @@ impl NodeMachine {
         };
         match (&topic, body) {
             (Topic::Jobs, Body::JobSubmit(submission)) => self.submitted(submission, Some(from), job, now),
-            (Topic::JobControl(id), Body::JobControl(control)) => self.control(id, control, &from, now),
+            (Topic::JobControl(id), Body::JobControl(control)) => self.control(id, &control, &from, now),
             (Topic::Tasks(agent), Body::Work(work)) if work.agent == *agent && work.holder == from => {
                 self.work(*work, now);
             }
@@ -260,7 +260,7 @@ impl NodeMachine {
             (Topic::Inbox(_), Body::Query(query)) => self.query(query, from, now),
             (Topic::Calls, Body::Roll(roll)) => self.roll_call(&roll, now),
             (Topic::Channel(cluster), Body::Entry(entry)) => {
-                self.channel_entry(&cluster.clone(), *entry, now)
+                self.channel_entry(&cluster.clone(), *entry, now);
             }
             (Topic::Card(agent), Body::Card(card)) if card.agent() == agent => self.card(*card, &from, now),
             (Topic::CardUpdates(_), Body::CardDelta(delta)) => self.card_delta(&delta, &from, now),

@@ -254,8 +254,8 @@ impl NodeMachine {
 
     /// The broker kept something about us that is not what we last said: say it again.
     fn own_status_seen(&mut self, status: &NodeStatus, now: Time) {
-        let current = status.boot == self.boot && status.connection == self.connection;
-        if !(current && status.online) && !self.draining {
+        let ours = status.boot == self.boot && status.connection == self.connection && status.online;
+        if !ours && !self.draining {
             tracing::debug!(boot = %status.boot, online = status.online, "publishing over an old status");
             self.publish_status(now);
         }
@@ -284,7 +284,7 @@ impl NodeMachine {
 
     fn node_lost(&mut self, node: &NodeId, now: Time) {
         tracing::info!(peer = %node, "a node went offline");
-        self.each_job(engine::Input::Offline(node.clone()), now);
+        self.each_job(&engine::Input::Offline(node.clone()), now);
     }
 
     /// Comes to know the others after a connection.
