@@ -172,8 +172,7 @@ impl Client {
     pub async fn connect_as(config: ClientConfig, identity: Identity) -> Result<Self, ClientError> {
         // Two commands of one person may run at once, and a broker ends the older of two sessions of one name.
         let session = format!("{}-{}", identity.id(), random_text());
-        let mut broker =
-            foa_broker::Config::new(config.broker.clone(), config.namespace.clone(), session);
+        let mut broker = foa_broker::Config::new(config.broker.clone(), config.namespace.clone(), session);
         broker.credentials = config.credentials.clone();
         broker.ca = config.ca.clone();
         broker.session_expiry = Duration::ZERO;
@@ -235,7 +234,8 @@ impl Client {
             match timeout_at(deadline, self.events.next()).await {
                 Ok(Some(Event::Subscribed { filters })) => missing.retain(|f| !filters.contains(f)),
                 Ok(Some(Event::SubscriptionRefused { filter, reason })) => {
-                    let detail = format!("the broker refuses {}: {reason}", filter.under(&self.config.namespace));
+                    let detail =
+                        format!("the broker refuses {}: {reason}", filter.under(&self.config.namespace));
                     return Err(ClientError::Unsendable { kind: "subscription".to_owned(), detail });
                 }
                 Ok(Some(event)) => {
@@ -325,7 +325,9 @@ impl Client {
         let header = Header {
             kind: body.kind().to_owned(),
             to: topic.to_string(),
-            id: random_text().parse::<MessageId>().expect("16 lower-case letters and digits are a message id"),
+            id: random_text()
+                .parse::<MessageId>()
+                .expect("16 lower-case letters and digits are a message id"),
             from: self.identity.id().clone(),
             boot: self.boot,
             seq: self.seq,
@@ -333,8 +335,7 @@ impl Client {
             expires: Some(sent + COMMAND_LIFE),
             trace: None,
         };
-        let unsendable =
-            |detail: String| ClientError::Unsendable { kind: body.kind().to_owned(), detail };
+        let unsendable = |detail: String| ClientError::Unsendable { kind: body.kind().to_owned(), detail };
         let sealed = Envelope { header, body: body.to_value() }
             .seal(&self.config.namespace, self.identity.key())
             .map_err(|e| unsendable(e.to_string()))?;
@@ -451,7 +452,8 @@ impl Client {
     /// # Errors
     /// When the broker does not agree.
     pub async fn follow(&mut self, job: &JobId) -> Result<(), ClientError> {
-        let topics = [Topic::JobEvents(job.clone()), Topic::JobProgress(job.clone()), Topic::Result(job.clone())];
+        let topics =
+            [Topic::JobEvents(job.clone()), Topic::JobProgress(job.clone()), Topic::Result(job.clone())];
         self.subscribe(topics.into_iter().map(Filter::One).collect()).await
     }
 

@@ -92,6 +92,9 @@ mod tests {
     fn causes_are_joined_and_not_repeated() {
         let inner = anyhow::anyhow!("no such file");
         let failure = Failure::broken(inner.context("cannot read x: no such file").context("cannot start"));
-        assert_eq!(failure.hint("touch x").to_string(), "error: cannot start: cannot read x: no such file\nhint: touch x");
+        assert_eq!(
+            failure.hint("touch x").to_string(),
+            "error: cannot start: cannot read x: no such file\nhint: touch x"
+        );
     }
 }

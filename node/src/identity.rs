@@ -57,9 +57,10 @@ impl IdentityError {
                 "chmod 600 {}; if someone else may have read it, move it away: a new key is made on the next start",
                 path.display()
             )),
-            Self::NotAKey { path } => {
-                Some(format!("move {} away: a new key, and so a new id, is made on the next start", path.display()))
-            }
+            Self::NotAKey { path } => Some(format!(
+                "move {} away: a new key, and so a new id, is made on the next start",
+                path.display()
+            )),
             Self::NoRandomness { .. } | Self::Io { .. } => None,
         }
     }
@@ -91,7 +92,9 @@ impl Identity {
         match Self::load(path, name.clone()) {
             Err(IdentityError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 let made = Self::generate(name.clone())?;
-                if create(path, &made.key).map_err(|source| IdentityError::Io { path: path.to_owned(), source })? {
+                if create(path, &made.key)
+                    .map_err(|source| IdentityError::Io { path: path.to_owned(), source })?
+                {
                     return Ok(made);
                 }
                 Self::load(path, name)

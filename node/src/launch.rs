@@ -66,17 +66,17 @@ pub async fn start(config: &NodeConfig, embedder: Embedder) -> Result<Running, F
 /// The broker at the address the node is to connect to.
 async fn embedded(config: &NodeConfig) -> Result<Embedded, Failure> {
     let address = format!("{}:{}", config.broker.host(), config.broker.port());
-    let mut addresses = tokio::net::lookup_host(&address)
-        .await
-        .map_err(|e| Failure::broken(anyhow::Error::new(e).context(format!("broker.url: cannot look up {address}"))))?;
-    let listen: SocketAddr = addresses
-        .next()
-        .ok_or_else(|| Failure::broken(anyhow::anyhow!("broker.url: wanted an address of {address}, found none")))?;
+    let mut addresses = tokio::net::lookup_host(&address).await.map_err(|e| {
+        Failure::broken(anyhow::Error::new(e).context(format!("broker.url: cannot look up {address}")))
+    })?;
+    let listen: SocketAddr = addresses.next().ok_or_else(|| {
+        Failure::broken(anyhow::anyhow!("broker.url: wanted an address of {address}, found none"))
+    })?;
     let mut settings = EmbeddedConfig::new(listen);
     settings.users.extend(config.credentials.clone());
-    Embedded::start(settings)
-        .await
-        .map_err(|e| Failure::broken(e).hint("is another broker running there? Then leave broker.embedded out"))
+    Embedded::start(settings).await.map_err(|e| {
+        Failure::broken(e).hint("is another broker running there? Then leave broker.embedded out")
+    })
 }
 
 impl Running {

@@ -29,11 +29,15 @@ impl Verbosity {
 /// When `FOA_LOG` is no filter.
 pub fn start(verbosity: Verbosity) -> anyhow::Result<()> {
     let filter = match std::env::var("FOA_LOG") {
-        Ok(text) if !text.is_empty() => EnvFilter::try_new(&text)
-            .map_err(|e| anyhow::anyhow!("wanted a filter like debug or foa_node=debug,info in FOA_LOG, found {text:?}: {e}"))?,
+        Ok(text) if !text.is_empty() => EnvFilter::try_new(&text).map_err(|e| {
+            anyhow::anyhow!(
+                "wanted a filter like debug or foa_node=debug,info in FOA_LOG, found {text:?}: {e}"
+            )
+        })?,
         Ok(_) | Err(_) => EnvFilter::new(verbosity.filter()),
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     // A second start, in a test that runs commands in one process, keeps the first.
     drop(if std::env::var("FOA_LOG_FORMAT").is_ok_and(|f| f == "json") {
         builder.json().try_init()

@@ -32,7 +32,9 @@ pub(super) async fn run(args: Args, _: &Place) -> Result<ExitCode, Failure> {
         })?;
         config.users.push(Credentials { user, password });
     } else if !args.listen.ip().is_loopback() {
-        terminal::note("warning: anyone who can reach this address can use the broker; --user lets in one user only");
+        terminal::note(
+            "warning: anyone who can reach this address can use the broker; --user lets in one user only",
+        );
     }
     let broker = Embedded::start(config).await.map_err(|e| {
         Failure::broken(e).hint("is another broker running there? --listen 127.0.0.1:0 takes a free port")

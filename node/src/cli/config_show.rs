@@ -9,7 +9,9 @@ use crate::exit::Failure;
 
 /// Show the configuration
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  foa config show --origin\n  foa --config deploy/config/worker.toml config show")]
+#[command(
+    after_help = "Example:\n  foa config show --origin\n  foa --config deploy/config/worker.toml config show"
+)]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
@@ -61,7 +63,23 @@ fn shown(layers: &Layers, with_origin: bool) -> String {
     }
     for agent in &layers.agents {
         let origin = if with_origin { format!(" # {}", agent.place) } else { String::new() };
-        out.push_str(&format!("\n[[agent]]{origin}\n{}", toml::to_string(&agent.table).unwrap_or_default()));
+        out.push_str(&format!(
+            "\n[[agent]]{origin}\n{}",
+            toml::to_string(&public(&agent.table)).unwrap_or_default()
+        ));
     }
     out
+}
+
+/// Without the values of keys that look like secrets. A name of a variable or a file is none.
+fn public(table: &toml::Table) -> toml::Table {
+    let secret = |key: &str| {
+        let named = ["password", "secret", "token", "api_key"].iter().any(|word| key.contains(word));
+        named && !["_env", "_file", "tokens"].iter().any(|end| key.ends_with(end))
+    };
+    let shown = |(key, value): (&String, &toml::Value)| {
+        let value = if secret(key) { toml::Value::String("(not shown)".to_owned()) } else { value.clone() };
+        (key.clone(), value)
+    };
+    table.iter().map(shown).collect()
 }

@@ -12,7 +12,9 @@ use crate::exit::Failure;
 /// A broker and five nodes, each with its own key, journal and connection, answer a question that none of them can
 /// answer alone. Without a language model, unless OPENAI_BASE_URL names one.
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  foa demo\n  foa demo --docs ~/notes \"What did we decide about backups, and why?\"\n  foa demo --serve --port 1883")]
+#[command(
+    after_help = "Example:\n  foa demo\n  foa demo --docs ~/notes \"What did we decide about backups, and why?\"\n  foa demo --serve --port 1883"
+)]
 pub(super) struct Args {
     /// What to ask [default: a question about this repository]
     question: Option<String>,

@@ -55,9 +55,11 @@ pub(super) async fn run(args: Args, place: &Place) -> Result<ExitCode, Failure> 
     let layers = place.layers(Vec::new())?;
     let node = layers.node().map_err(failed_config)?;
     let client = layers.client().map_err(failed_config)?;
-    let read = layers.file.as_ref().map_or("defaults and environment".to_owned(), |f| f.display().to_string());
+    let read =
+        layers.file.as_ref().map_or("defaults and environment".to_owned(), |f| f.display().to_string());
     let mut findings = vec![finding("config", Verdict::Ok, read, None)];
-    findings.push(key("your key", &client.key_file, || Identity::load(&client.key_file, client.name.clone())));
+    findings
+        .push(key("your key", &client.key_file, || Identity::load(&client.key_file, client.name.clone())));
     findings.push(key("node key", &node.key_file(), || Identity::load(&node.key_file(), node.name.clone())));
     findings.push(journal(&node));
     findings.push(disk(&node.data_dir));
@@ -104,7 +106,12 @@ fn key(
     load: impl FnOnce() -> Result<Identity, crate::identity::IdentityError>,
 ) -> Finding {
     if !path.exists() {
-        return finding(about, Verdict::Ok, format!("none yet; made in {} on first use", path.display()), None);
+        return finding(
+            about,
+            Verdict::Ok,
+            format!("none yet; made in {} on first use", path.display()),
+            None,
+        );
     }
     match load() {
         Ok(identity) => finding(about, Verdict::Ok, format!("{}  {}", identity.id(), path.display()), None),
@@ -115,7 +122,12 @@ fn key(
 fn journal(node: &NodeConfig) -> Finding {
     let path = node.journal();
     if !path.exists() {
-        return finding("journal", Verdict::Ok, format!("none yet; made in {} on first use", path.display()), None);
+        return finding(
+            "journal",
+            Verdict::Ok,
+            format!("none yet; made in {} on first use", path.display()),
+            None,
+        );
     }
     match SledStore::open(&path) {
         Ok(store) => {
@@ -124,15 +136,23 @@ fn journal(node: &NodeConfig) -> Finding {
                 repair if repair.any() => finding(
                     "journal",
                     Verdict::Warn,
-                    format!("{}: {} records from {} on were broken and set aside", path.display(), repair.records, repair.from),
+                    format!(
+                        "{}: {} records from {} on were broken and set aside",
+                        path.display(),
+                        repair.records,
+                        repair.from
+                    ),
                     Some("look at the disk; jobs that were open then may be incomplete".to_owned()),
                 ),
                 _ => finding("journal", Verdict::Ok, format!("{}, {size}", path.display()), None),
             }
         }
-        Err(StoreError::Locked { path }) => {
-            finding("journal", Verdict::Ok, format!("{} is in use; the node is running", path.display()), None)
-        }
+        Err(StoreError::Locked { path }) => finding(
+            "journal",
+            Verdict::Ok,
+            format!("{} is in use; the node is running", path.display()),
+            None,
+        ),
         Err(error) => finding("journal", Verdict::Fail, error.to_string(), error.hint()),
     }
 }

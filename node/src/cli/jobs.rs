@@ -178,7 +178,9 @@ async fn watch(mut client: Client, job: JobId, from: Option<u64>, json: bool) ->
                 terminal::print("");
                 return submit::shown(&result, false);
             }
-            Some(Heard::Lost(reason)) => terminal::note(&format!("the broker is gone ({reason}); trying again")),
+            Some(Heard::Lost(reason)) => {
+                terminal::note(&format!("the broker is gone ({reason}); trying again"))
+            }
             Some(_) => {}
             None => return Err(failed_client(client::ClientError::Closed)),
         }
@@ -210,13 +212,18 @@ async fn cancel(mut client: Client, job: JobId) -> Result<ExitCode, Failure> {
             Ok(ExitCode::SUCCESS)
         }
         Ok(None) | Err(_) => {
-            let failure = Failure::refused(anyhow::anyhow!("wanted {job} to end, found it {} still", summary.phase));
+            let failure =
+                Failure::refused(anyhow::anyhow!("wanted {job} to end, found it {} still", summary.phase));
             Err(match summary.owner {
-                Some(owner) if owner != *client.id() => {
-                    failure.hint(format!("only its owner {owner} or an operator may cancel it; you are {}", client.id()))
-                }
+                Some(owner) if owner != *client.id() => failure.hint(format!(
+                    "only its owner {owner} or an operator may cancel it; you are {}",
+                    client.id()
+                )),
                 Some(_) => failure.hint("its holder may be away; `foa nodes` shows who is there"),
-                None => failure.hint(format!("nobody signed it, so only an operator may cancel it; you are {}", client.id())),
+                None => failure.hint(format!(
+                    "nobody signed it, so only an operator may cancel it; you are {}",
+                    client.id()
+                )),
             })
         }
     }

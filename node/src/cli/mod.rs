@@ -35,7 +35,9 @@ pub(crate) use self::signal::Stop;
 /// together, and say what every answer rests on
 #[derive(Parser)]
 #[command(name = "foa", version, propagate_version = true, arg_required_else_help = true)]
-#[command(after_help = "Example:\n  foa demo            a whole federation in one command\n  foa submit \"How many bytes may an agent card have?\"")]
+#[command(
+    after_help = "Example:\n  foa demo            a whole federation in one command\n  foa submit \"How many bytes may an agent card have?\""
+)]
 struct Cli {
     #[command(flatten)]
     place: Place,
@@ -92,7 +94,8 @@ pub fn main() -> ExitCode {
     };
     let outcome = telemetry::start(verbosity).map_err(Failure::broken).and_then(|()| {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        let runtime = runtime.map_err(|e| Failure::broken(anyhow::Error::new(e).context("cannot start threads")))?;
+        let runtime =
+            runtime.map_err(|e| Failure::broken(anyhow::Error::new(e).context("cannot start threads")))?;
         let outcome = runtime.block_on(run(cli));
         // A blocking read of a peer's machine must not hold up the end.
         runtime.shutdown_timeout(std::time::Duration::from_secs(1));
@@ -167,7 +170,9 @@ fn failed_client(error: ClientError) -> Failure {
 /// A coordinator answered something else than what was asked: it does not know, or it speaks another version.
 fn unexpected(answer: &foa_node_core::query::QueryAnswer) -> Failure {
     match answer {
-        foa_node_core::query::QueryAnswer::Unknown { detail } => Failure::refused(anyhow::anyhow!("{detail}")),
+        foa_node_core::query::QueryAnswer::Unknown { detail } => {
+            Failure::refused(anyhow::anyhow!("{detail}"))
+        }
         _ => Failure::refused(anyhow::anyhow!("wanted the answer to the question asked, found another one"))
             .hint("are foa and the coordinator of one version? `foa nodes` shows theirs"),
     }

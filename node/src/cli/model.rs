@@ -10,7 +10,9 @@ use crate::model::{self, Embedder, Event, Options, Progress};
 
 /// Fetch, list or verify the embedding model
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  foa model fetch\n  FOA_MODEL_DIR=/models ORT_DYLIB_PATH=/usr/lib/libonnxruntime.so foa model list")]
+#[command(
+    after_help = "Example:\n  foa model fetch\n  FOA_MODEL_DIR=/models ORT_DYLIB_PATH=/usr/lib/libonnxruntime.so foa model list"
+)]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
@@ -47,7 +49,12 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, Failure> {
             for listed in model::list(&options).map_err(Failure::broken)? {
                 match listed.found {
                     Some((path, from)) => {
-                        terminal::print(&format!("{:<8} {}  ({from}, {} bytes)", listed.what, path.display(), listed.bytes));
+                        terminal::print(&format!(
+                            "{:<8} {}  ({from}, {} bytes)",
+                            listed.what,
+                            path.display(),
+                            listed.bytes
+                        ));
                     }
                     None => {
                         missing = true;
@@ -74,8 +81,11 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, Failure> {
                 terminal::print(&format!("{verdict:<10} {}  {}", file.sha256, file.path.display()));
             }
             if let Some(bad) = verified.iter().find(|f| !f.is_good()) {
-                return Err(Failure::refused(anyhow::anyhow!("{} is not the pinned file", bad.path.display()))
-                    .hint(format!("rm {} and run `foa model fetch`", bad.path.display())));
+                return Err(Failure::refused(anyhow::anyhow!(
+                    "{} is not the pinned file",
+                    bad.path.display()
+                ))
+                .hint(format!("rm {} and run `foa model fetch`", bad.path.display())));
             }
         }
     }
@@ -83,12 +93,16 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, Failure> {
 }
 
 /// Loads the model, fetching it first if need be, and shows how that goes.
-pub(crate) async fn load(vectors: Option<std::sync::Arc<dyn model::VectorCache>>) -> Result<Embedder, Failure> {
+pub(crate) async fn load(
+    vectors: Option<std::sync::Arc<dyn model::VectorCache>>,
+) -> Result<Embedder, Failure> {
     let shown = Shown::default();
     let loaded = Embedder::load(&Options::from_env(), vectors, &shown).await;
     shown.clear();
     loaded.map_err(|e| {
-        Failure::broken(e).hint("`foa model list` shows what is there; `foa model fetch` tries again and says what it tried")
+        Failure::broken(e).hint(
+            "`foa model list` shows what is there; `foa model fetch` tries again and says what it tried",
+        )
     })
 }
 
@@ -114,7 +128,10 @@ impl Progress for Shown {
                 bar.set_position(*bytes);
             }
             (Event::Received { .. }, false) => {}
-            (Event::Waiting | Event::Fetching { .. } | Event::Unavailable { .. } | Event::Ready { .. }, _) => {
+            (
+                Event::Waiting | Event::Fetching { .. } | Event::Unavailable { .. } | Event::Ready { .. },
+                _,
+            ) => {
                 if let Some(bar) = bar.take() {
                     bar.finish_and_clear();
                 }

@@ -15,7 +15,9 @@ use crate::model::{SledCache, VectorCache};
 /// Its agents stand in the configuration file as [[agent]] tables. ctrl-C or SIGTERM finishes what it has, tells the
 /// others, and exits 0.
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  foa node --config worker.toml\n  foa node --name atlas --role coordinator")]
+#[command(
+    after_help = "Example:\n  foa node --config worker.toml\n  foa node --name atlas --role coordinator"
+)]
 pub(super) struct Args {
     /// What people call it [default: node] [env: FOA_NODE_NAME]
     #[arg(long, value_name = "NAME")]

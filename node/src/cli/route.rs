@@ -56,7 +56,14 @@ pub(super) async fn run(args: Args, place: &Place) -> Result<ExitCode, Failure> 
         let lines: Vec<String> = routed
             .candidates
             .iter()
-            .map(|c| format!("{:.3}  {}{}", c.alpha, c.agent, if c.passes { "" } else { "  (below the threshold)" }))
+            .map(|c| {
+                format!(
+                    "{:.3}  {}{}",
+                    c.alpha,
+                    c.agent,
+                    if c.passes { "" } else { "  (below the threshold)" }
+                )
+            })
             .collect();
         terminal::print(&lines.join("\n"));
     }

@@ -26,7 +26,9 @@ const OVERTIME: Duration = Duration::from_secs(15);
 ///
 /// Progress goes to stderr, the answer to stdout. ctrl-C leaves the job running.
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  foa submit \"Compare the limits of cards and envelopes, then add them up\" --budget 0.5 --timeout 60")]
+#[command(
+    after_help = "Example:\n  foa submit \"Compare the limits of cards and envelopes, then add them up\" --budget 0.5 --timeout 60"
+)]
 pub(super) struct Args {
     /// What is wanted, in words
     task: String,
@@ -84,7 +86,9 @@ impl Args {
             None => None,
             Some(seconds) if seconds > 0.0 && seconds < 1e9 => Some((seconds * 1000.0) as u64),
             Some(seconds) => {
-                return Err(Failure::broken(anyhow::anyhow!("--timeout: wanted seconds, more than 0, found {seconds}")));
+                return Err(Failure::broken(anyhow::anyhow!(
+                    "--timeout: wanted seconds, more than 0, found {seconds}"
+                )));
             }
         };
         let submission = JobSubmission {
@@ -143,8 +147,10 @@ pub(super) async fn run(args: Args, place: &Place) -> Result<ExitCode, Failure> 
     client.close().await;
     let Ok(result) = waited else {
         let seconds = limit.as_secs();
-        return Err(Failure::refused(anyhow::anyhow!("wanted a result of {job} within {seconds} s, found none"))
-            .hint(format!("foa jobs show {job}")));
+        return Err(Failure::refused(anyhow::anyhow!(
+            "wanted a result of {job} within {seconds} s, found none"
+        ))
+        .hint(format!("foa jobs show {job}")));
     };
     shown(&result?, args.json)
 }
@@ -155,7 +161,12 @@ fn left_running(job: &JobId) -> Result<ExitCode, Failure> {
 }
 
 /// Shows what happens until the job has ended.
-async fn wait(client: &mut Client, job: &JobId, first: Heard, spinner: &Spinner) -> Result<JobResult, Failure> {
+async fn wait(
+    client: &mut Client,
+    job: &JobId,
+    first: Heard,
+    spinner: &Spinner,
+) -> Result<JobResult, Failure> {
     let style = terminal::stderr_style();
     let mut last = 0;
     let mut heard = first;
@@ -173,7 +184,8 @@ async fn wait(client: &mut Client, job: &JobId, first: Heard, spinner: &Spinner)
             }
             Heard::Progress(progress) if progress.job == *job => {
                 let who = progress.agent.map_or_else(|| progress.node.name().to_string(), |a| a.short());
-                spinner.say(&render::brief(&format!("{who}: {}", progress.text), style.width.saturating_sub(4)));
+                spinner
+                    .say(&render::brief(&format!("{who}: {}", progress.text), style.width.saturating_sub(4)));
             }
             Heard::Result(result) if result.job == *job => return Ok(*result),
             Heard::Lost(reason) => spinner.note(&format!("the broker is gone ({reason}); trying again")),

@@ -74,7 +74,9 @@ impl Spinner {
         }
         let bar = indicatif::ProgressBar::new_spinner().with_message(text.to_owned());
         if !colour(true) {
-            bar.set_style(indicatif::ProgressStyle::with_template("{spinner} {msg}").expect("a literal template"));
+            bar.set_style(
+                indicatif::ProgressStyle::with_template("{spinner} {msg}").expect("a literal template"),
+            );
         }
         bar.enable_steady_tick(std::time::Duration::from_millis(120));
         Self(Some(bar))

@@ -265,7 +265,11 @@ fn shown(value: &DeValue<'_>) -> String {
         DeValue::Integer(number) => number.as_str().to_owned(),
         DeValue::Float(number) => number.as_str().to_owned(),
         DeValue::Boolean(yes) => yes.to_string(),
-        DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => {
+        DeValue::Array(items) => {
+            let items: Vec<String> = items.iter().take(5).map(|v| shown(v.get_ref())).collect();
+            format!("[{}]", items.join(", "))
+        }
+        DeValue::Datetime(_) | DeValue::Table(_) => {
             let kind = value.type_str();
             let article = if kind.starts_with('a') { "an" } else { "a" };
             format!("{article} {kind}")

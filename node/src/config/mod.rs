@@ -99,9 +99,9 @@ impl NodeConfig {
 /// # Errors
 /// When a file that was named cannot be read, or something in it means nothing.
 pub fn load(explicit: Option<&Path>, flags: Vec<Flag>) -> Result<Layers, ConfigError> {
-    let named = explicit.map(Path::to_owned).or_else(|| {
-        std::env::var_os(CONFIG_ENV).filter(|v| !v.is_empty()).map(PathBuf::from)
-    });
+    let named = explicit
+        .map(Path::to_owned)
+        .or_else(|| std::env::var_os(CONFIG_ENV).filter(|v| !v.is_empty()).map(PathBuf::from));
     let mut layers = Layers::default();
     match named {
         Some(path) => {
@@ -262,7 +262,9 @@ impl Layers {
             }
         }
         if roles.is_empty() {
-            return Err(self.invalid("node.roles", "wanted coordinator, worker or both, found neither".to_owned()));
+            return Err(
+                self.invalid("node.roles", "wanted coordinator, worker or both, found neither".to_owned())
+            );
         }
         Ok(roles)
     }
@@ -306,17 +308,27 @@ fn agent(given: &AgentTable) -> Result<AgentConfig, ConfigError> {
             Some(kind) => format!("[agent] of kind {kind}"),
             None => "[agent]".to_owned(),
         };
-        return Err(ConfigError::UnknownKey { place: given.place_of(&key), key, within: Some(within), known });
+        return Err(ConfigError::UnknownKey {
+            place: given.place_of(&key),
+            key,
+            within: Some(within),
+            known,
+        });
     }
     if let Some((kind, known)) = expected(said, "unknown variant") {
         let detail = format!("wanted a kind of {}, found {kind:?}", known.join(", "));
         return Err(ConfigError::Agent { place: given.place_of("kind"), detail });
     }
-    // What is left names its key, if it has one, between backquotes at the end.
-    let whole = error.to_string();
-    let key = given.lines.keys().find(|key| whole.contains(&format!("`{key}`")));
-    let place = key.map_or_else(|| given.place.clone(), |key| given.place_of(key));
-    let detail = whole.lines().map(str::trim).filter(|l| !l.is_empty()).collect::<Vec<_>>().join(" ");
+    // A value of the wrong type: serde says which value, not where. Taking away one key after another finds it.
+    let culprit = given.table.keys().filter(|key| *key != "kind").find(|key| {
+        let mut without = given.table.clone();
+        without.remove(*key);
+        let again = toml::Value::Table(without).try_into::<AgentConfig>();
+        again.map_or_else(|e| e.message() != said, |_| true)
+    });
+    let place = culprit.map_or_else(|| given.place.clone(), |key| given.place_of(key));
+    let said = said.replace("missing field", "wanted the key");
+    let detail = culprit.map_or_else(|| said.clone(), |key| format!("{key}: {said}"));
     Err(ConfigError::Agent { place, detail })
 }
 

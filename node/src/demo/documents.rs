@@ -13,8 +13,7 @@ pub(super) struct Document {
 }
 
 /// Asked when nobody asks anything: it takes two facts that different nodes hold, and then a calculation.
-pub(super) const QUESTION: &str =
-    "How large may an agent card be, and how large may an envelope be? Then calculate the difference between the two in bytes.";
+pub(super) const QUESTION: &str = "How large may an agent card be, and how large may an envelope be? Then calculate the difference between the two in bytes.";
 
 /// The repository's documents, compiled in so that the binary alone is a demo.
 const OWN: &[(&str, &str)] = &[
@@ -29,7 +28,8 @@ const MAX_FILES: usize = 2000;
 
 /// The repository's own documents.
 pub(super) fn own() -> Vec<Document> {
-    let document = |(name, text): &(&str, &str)| Document { name: (*name).to_owned(), bytes: text.as_bytes().to_vec() };
+    let document =
+        |(name, text): &(&str, &str)| Document { name: (*name).to_owned(), bytes: text.as_bytes().to_vec() };
     OWN.iter().map(document).collect()
 }
 
@@ -38,7 +38,8 @@ pub(super) fn below(folder: &Path) -> io::Result<Vec<Document>> {
     let mut documents = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(next) = folders.pop() {
-        let mut entries: Vec<PathBuf> = fs::read_dir(&next)?.map(|e| e.map(|e| e.path())).collect::<Result<_, _>>()?;
+        let mut entries: Vec<PathBuf> =
+            fs::read_dir(&next)?.map(|e| e.map(|e| e.path())).collect::<Result<_, _>>()?;
         entries.sort();
         for path in entries {
             let hidden = path.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.'));
@@ -63,7 +64,8 @@ pub(super) fn below(folder: &Path) -> io::Result<Vec<Document>> {
 /// Deals documents to `hands` nodes: the largest first, each to whoever has least. When there are fewer documents than
 /// nodes they are cut at their headings first, so that still nobody holds all.
 pub(super) fn deal(documents: Vec<Document>, hands: usize) -> Vec<Vec<Document>> {
-    let mut parts = if documents.len() < hands { documents.iter().flat_map(sections).collect() } else { documents };
+    let mut parts =
+        if documents.len() < hands { documents.iter().flat_map(sections).collect() } else { documents };
     parts.sort_by(|a, b| b.bytes.len().cmp(&a.bytes.len()).then_with(|| a.name.cmp(&b.name)));
     let mut dealt: Vec<(usize, Vec<Document>)> = vec![(0, Vec::new()); hands];
     for part in parts {

@@ -73,13 +73,18 @@ impl Demo {
         let texts = match &options.docs {
             None => documents::own(),
             Some(folder) => documents::below(folder).map_err(|e| {
-                Failure::broken(anyhow::Error::new(e).context(format!("--docs: cannot read {}", folder.display())))
+                Failure::broken(
+                    anyhow::Error::new(e).context(format!("--docs: cannot read {}", folder.display())),
+                )
             })?,
         };
         if texts.is_empty() {
             let folder = options.docs.clone().unwrap_or_default();
-            return Err(Failure::broken(anyhow::anyhow!("--docs: wanted documents in {}, found none", folder.display()))
-                .hint("Markdown, plain text and HTML are read: .md .txt .html"));
+            return Err(Failure::broken(anyhow::anyhow!(
+                "--docs: wanted documents in {}, found none",
+                folder.display()
+            ))
+            .hint("Markdown, plain text and HTML are read: .md .txt .html"));
         }
         let (files, bytes) = (texts.len(), texts.iter().map(|d| d.bytes.len()).sum::<usize>());
         let dealt = documents::deal(texts, nodes::HANDS);
@@ -90,9 +95,9 @@ impl Demo {
         let spinner = terminal::Spinner::start("starting a broker and five nodes");
         let home = tempfile::Builder::new().prefix("foa-demo-").tempdir().map_err(Failure::broken)?;
         let listen = ([127, 0, 0, 1], options.port).into();
-        let broker = Embedded::start(EmbeddedConfig::new(listen)).await.map_err(|e| {
-            Failure::broken(e).hint("--port 0, the default, takes a free port")
-        })?;
+        let broker = Embedded::start(EmbeddedConfig::new(listen))
+            .await
+            .map_err(|e| Failure::broken(e).hint("--port 0, the default, takes a free port"))?;
         let url = BrokerUrl::tcp("127.0.0.1", broker.addr().port());
         let model = Model::from_env();
         let configured = nodes::write(home.path(), &url, dealt, model.as_ref()).map_err(Failure::broken)?;
@@ -202,7 +207,8 @@ impl Demo {
                 }
                 Heard::Result(result) if result.job == job => {
                     drop(spinner);
-                    let took = render::duration(u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX));
+                    let took =
+                        render::duration(u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX));
                     terminal::note(&format!("\n{}\n", style.bold(&format!("answered in {took}"))));
                     return Ok(*result);
                 }
@@ -267,7 +273,8 @@ async fn stop(node: Node) {
 /// Asks a child to drain; without a way to ask, it is killed.
 async fn terminate(child: &Child) {
     if let Some(pid) = child.id() {
-        let asked = Command::new("kill").args(["-TERM", &pid.to_string()]).stderr(Stdio::null()).status().await;
+        let asked =
+            Command::new("kill").args(["-TERM", &pid.to_string()]).stderr(Stdio::null()).status().await;
         if asked.is_err() {
             tracing::debug!(pid, "no kill command; the child is ended without draining");
         }
@@ -298,7 +305,9 @@ fn process(node: &DemoNode) -> Result<Child, Failure> {
     #[cfg(unix)]
     command.process_group(0);
     command.spawn().map_err(|e| {
-        Failure::broken(anyhow::Error::new(e).context(format!("cannot start the process of node {}", node.name)))
+        Failure::broken(
+            anyhow::Error::new(e).context(format!("cannot start the process of node {}", node.name)),
+        )
     })
 }
 

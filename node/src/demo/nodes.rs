@@ -72,7 +72,8 @@ pub(super) fn write(
         let agents = [agent("corpus", "library", &[("path", quoted(&folder.to_string_lossy()))])];
         nodes.push(node(root, broker, name, roles, &agents)?);
     }
-    let abacus = [agent("calc", "calc", &[]), agent("planner", "planner", &[("grain", "\"coarse\"".to_owned())])];
+    let abacus =
+        [agent("calc", "calc", &[]), agent("planner", "planner", &[("grain", "\"coarse\"".to_owned())])];
     nodes.push(node(root, broker, "abacus", &["worker"], &abacus)?);
     Ok(nodes)
 }

@@ -16,7 +16,8 @@ pub fn agents(agents: &[AgentSummary], style: Style) -> String {
     if agents.is_empty() {
         return "no agents\n".to_owned();
     }
-    let mut table = Table::new(&["AGENT", "KIND", "STATE", "QUEUE", "SKILLS", "PRICE", "POLICIES", "DESCRIPTION"]);
+    let mut table =
+        Table::new(&["AGENT", "KIND", "STATE", "QUEUE", "SKILLS", "PRICE", "POLICIES", "DESCRIPTION"]);
     for agent in agents {
         let policies: Vec<String> = agent.policies.iter().map(ToString::to_string).collect();
         table.row(vec![
@@ -44,13 +45,20 @@ pub fn card(card: &AgentCard, summary: &AgentSummary, style: Style) -> String {
     line("state", if summary.online { "online" } else { "offline" }.to_owned());
     line("version", summary.version.to_string());
     line("model", card.capability().model.to_string());
-    line("price", format!("{} a piece of work, at most {}", summary.price, card.capability().offer.worst_case()));
+    line(
+        "price",
+        format!("{} a piece of work, at most {}", summary.price, card.capability().offer.worst_case()),
+    );
     line("concurrency", card.capability().offer.concurrency.to_string());
     let policies: Vec<String> = summary.policies.iter().map(ToString::to_string).collect();
     line("policies", if policies.is_empty() { "none".to_owned() } else { policies.join(", ") });
     out.push_str(&wrapped(&summary.description, "  ", style.width));
     for skill in card.skills() {
-        out.push_str(&format!("  - {}: {}\n", skill.name, one_line(&skill.description, style.width.saturating_sub(8))));
+        out.push_str(&format!(
+            "  - {}: {}\n",
+            skill.name,
+            one_line(&skill.description, style.width.saturating_sub(8))
+        ));
     }
     out
 }

@@ -1,12 +1,15 @@
 //! One durable step of a job, as one line.
 
-use foa_wire::{AgentId, Time};
-use foa_workflows::journal::{Adoption, Ballot, Cluster, Order, Purpose, Record, Reply, Scored, Step, SubtaskOutcome};
+use foa_wire::{AgentId, ClusterId, Time};
+use foa_workflows::cluster::channel::{Body, Content};
+use foa_workflows::journal::{
+    Adoption, Ballot, Cluster, Order, Purpose, Record, Reply, Scored, Step, SubtaskOutcome,
+};
 use foa_workflows::work::Answer;
 
 use super::{Style, count, one_line};
 
-/// The phase of the paper a step belongs to.
+/// The phase of a job a step belongs to.
 #[must_use]
 pub fn phase(step: &Step) -> &'static str {
     match step {
@@ -14,11 +17,28 @@ pub fn phase(step: &Step) -> &'static str {
         Step::Routed { .. } | Step::Assigned { .. } | Step::Reassigned { .. } => "route",
         Step::Merged { .. } => "decompose",
         Step::Adopted { .. } => "vote",
-        Step::Answered { .. } | Step::Failed { .. } | Step::Dispatched { .. } => "work",
+        Step::Answered { reply, .. } => match reply {
+            Reply::Private { content: Answer::Proposal { .. } } => "decompose",
+            Reply::Private { content: Answer::Verdict { .. } } => "vote",
+            Reply::Private { content: Answer::Contribution(_) } => "draft",
+            Reply::Private { content: Answer::Synthesis { .. } } => "synthesise",
+            Reply::Private { content: Answer::Declined { .. } } => "decline",
+            Reply::Posted { entry } if entry.content().round == 0 => "draft",
+            Reply::Posted { .. } => "refine",
+        },
+        Step::Failed { reason, .. } if reason == "declined" => "decline",
+        Step::Failed { .. } => "fail",
+        Step::Dispatched { orders } => match orders.first().map(|o| &o.purpose) {
+            Some(Purpose::Refine { .. }) => "refine",
+            Some(Purpose::Synthesise) => "synthesise",
+            Some(Purpose::Judge) => "vote",
+            Some(Purpose::Propose | Purpose::Solo) => "decompose",
+            Some(Purpose::Draft { .. }) | None => "draft",
+        },
         Step::Clustered { .. } => "draft",
         Step::RoundClosed { .. } | Step::Settled { .. } => "refine",
         Step::Cancelled { .. } => "cancel",
-        Step::Ended { .. } => "synthesise",
+        Step::Ended { .. } => "done",
     }
 }
 
@@ -74,9 +94,12 @@ fn said(step: &Step) -> String {
             }
             said
         }
-        Step::Adopted { plan, how } => format!("{}: {}", adopted(how), count(plan.subtasks().len(), "subtask")),
+        Step::Adopted { plan, how } => {
+            format!("{}: {}", adopted(how), count(plan.subtasks().len(), "subtask"))
+        }
         Step::Assigned { teams, unmet } => {
-            let teams = teams.iter().map(|(key, team)| format!("{key} → {}", names(team.iter().map(|s| &s.agent))));
+            let teams =
+                teams.iter().map(|(key, team)| format!("{key} → {}", names(team.iter().map(|s| &s.agent))));
             let unmet = unmet.iter().map(|(key, why)| format!("{key} → nobody ({why})"));
             format!("assigned {}", teams.chain(unmet).collect::<Vec<_>>().join("; "))
         }
@@ -90,7 +113,11 @@ fn said(step: &Step) -> String {
             format!("drafts of {subtask} are in: {}", together.join(" | "))
         }
         Step::RoundClosed { cluster, round, entries, stragglers } => {
-            let mut said = format!("round {round} of {cluster} closed with {}", count(entries.len(), "entry").replace("entrys", "entries"));
+            let mut said = format!(
+                "round {round} of {} closed with {}",
+                seat(cluster),
+                if entries.len() == 1 { "1 entry".to_owned() } else { format!("{} entries", entries.len()) }
+            );
             if !stragglers.is_empty() {
                 said.push_str(&format!(", without {}", names(stragglers.iter())));
             }
@@ -109,10 +136,17 @@ fn said(step: &Step) -> String {
         Step::Ended { result } => format!(
             "{} after {}: {}",
             result.status.name(),
-            super::duration(u64::try_from(result.ended.since(result.accepted).as_millis()).unwrap_or(u64::MAX)),
+            super::duration(
+                u64::try_from(result.ended.since(result.accepted).as_millis()).unwrap_or(u64::MAX)
+            ),
             result.answer
         ),
     }
+}
+
+/// A cluster without the job in front: `s2.1`.
+fn seat(cluster: &ClusterId) -> &str {
+    cluster.as_str().split_once('.').map_or(cluster.as_str(), |(_, seat)| seat)
 }
 
 fn routed(candidates: &[Scored], orders: &[Order]) -> String {
@@ -128,10 +162,12 @@ fn listed(orders: &[Order]) -> String {
     let mut kinds: Vec<(String, Vec<&AgentId>)> = Vec::new();
     for order in orders {
         let purpose = match &order.purpose {
-            Purpose::Refine { cluster, round } => format!("round {round} of {cluster}"),
-            Purpose::Propose | Purpose::Solo | Purpose::Judge | Purpose::Draft { .. } | Purpose::Synthesise => {
-                order.purpose.describe()
-            }
+            Purpose::Refine { cluster, round } => format!("round {round} of {}", seat(cluster)),
+            Purpose::Propose
+            | Purpose::Solo
+            | Purpose::Judge
+            | Purpose::Draft { .. }
+            | Purpose::Synthesise => order.purpose.describe(),
         };
         match kinds.iter_mut().find(|(kind, _)| *kind == purpose) {
             Some((_, agents)) => agents.push(&order.agent),
@@ -145,7 +181,22 @@ fn listed(orders: &[Order]) -> String {
 fn replied(reply: &Reply) -> String {
     match reply {
         Reply::Private { content } => answered(content),
-        Reply::Posted { entry } => format!("{} posted round {}", entry.content().author.short(), entry.content().round),
+        Reply::Posted { entry } => posted(entry.content()),
+    }
+}
+
+fn posted(content: &Content) -> String {
+    let author = content.author.short();
+    match &content.body {
+        Body::Draft(said) | Body::Revision(said) => {
+            format!("{author} ({:.2}): {}", said.confidence, said.text)
+        }
+        Body::Open { .. }
+        | Body::Critique { .. }
+        | Body::Evidence { .. }
+        | Body::Vote { .. }
+        | Body::Note { .. }
+        | Body::Close { .. } => format!("{author} posted in round {}", content.round),
     }
 }
 
@@ -173,7 +224,11 @@ pub(super) fn adopted(how: &Adoption) -> String {
         Adoption::Consensus { ballots } => format!("adopted by vote ({})", tally(ballots)),
         Adoption::Unopposed { by } => format!("adopted unopposed, the only proposal, by {}", by.short()),
         Adoption::Medoid { by, ballots } => {
-            format!("no quorum ({}), so the proposal nearest to all others runs, by {}", tally(ballots), by.short())
+            format!(
+                "no quorum ({}), so the proposal nearest to all others runs, by {}",
+                tally(ballots),
+                by.short()
+            )
         }
         Adoption::Solo { reason } => format!("one subtask: {reason}"),
     }

@@ -17,7 +17,9 @@ pub fn result(result: &JobResult, style: Style) -> String {
     let answer = result.answer.trim();
     match (&result.status, answer.is_empty()) {
         (_, false) => out.push_str(&wrapped(answer, "", style.width)),
-        (Status::Failed { reason }, true) => out.push_str(&wrapped(&format!("no answer: {reason}"), "", style.width)),
+        (Status::Failed { reason }, true) => {
+            out.push_str(&wrapped(&format!("no answer: {reason}"), "", style.width))
+        }
         (Status::Cancelled, true) => out.push_str("no answer: cancelled\n"),
         (Status::Completed | Status::Partial, true) => out.push_str("no answer\n"),
     }
@@ -47,10 +49,15 @@ fn rests_on(part: &Part, style: Style) -> String {
 }
 
 fn quoted(key: &str, evidence: &Evidence, style: Style) -> String {
-    let held_by = evidence.held_by.as_ref().map_or_else(String::new, |agent| format!(", held by {}", agent.short()));
+    let held_by =
+        evidence.held_by.as_ref().map_or_else(String::new, |agent| format!(", held by {}", agent.short()));
     let source = format!("{key}: {}{held_by} ({:.2})", evidence.source, evidence.score);
     let quote = one_line(&evidence.quote, 4 * style.width);
-    format!("  {}\n{}", one_line(&source, style.width - 2), wrapped(&format!("“{quote}”"), "    ", style.width))
+    format!(
+        "  {}\n{}",
+        one_line(&source, style.width - 2),
+        wrapped(&format!("“{quote}”"), "    ", style.width)
+    )
 }
 
 fn plan(result: &JobResult, style: Style) -> String {
@@ -113,7 +120,8 @@ fn failures(result: &JobResult, style: Style) -> String {
 /// The last line: how it ended, how long each phase took, what it cost, which job it was.
 fn bill(result: &JobResult) -> String {
     let total = u64::try_from(result.ended.since(result.accepted).as_millis()).unwrap_or(u64::MAX);
-    let phases: Vec<String> = result.phases.iter().map(|p| format!("{} {}", p.phase, duration(p.ms))).collect();
+    let phases: Vec<String> =
+        result.phases.iter().map(|p| format!("{} {}", p.phase, duration(p.ms))).collect();
     let phases = if phases.is_empty() { String::new() } else { format!(" ({})", phases.join(", ")) };
     let budget = result.budget.map_or_else(String::new, |b| format!(" of {b}"));
     let tokens = match result.usage.tokens_in + result.usage.tokens_out {

@@ -15,7 +15,19 @@ pub fn route(routed: &Routed, style: Style) -> String {
     );
     if !routed.candidates.is_empty() {
         let mut table = Table::new(&[
-            "AGENT", "SCORE", "", "SIM", "LEX", "POL", "RES", "PRICE", "LOAD", "SPEC", "REP", "VERSION", "BEST VECTOR",
+            "AGENT",
+            "SCORE",
+            "",
+            "SIM",
+            "LEX",
+            "POL",
+            "RES",
+            "PRICE",
+            "LOAD",
+            "SPEC",
+            "REP",
+            "VERSION",
+            "BEST VECTOR",
         ]);
         routed.candidates.iter().for_each(|c| table.row(row(c)));
         out.push_str(&format!("\n{}", table.render(style)));
@@ -24,7 +36,11 @@ pub fn route(routed: &Routed, style: Style) -> String {
     if !routed.losers.is_empty() {
         let mut table = Table::new(&["NOT CHOSEN", "SIM", "WHY"]);
         for loser in &routed.losers {
-            table.row(vec![loser.agent.short(), format!("{:.3}", loser.similarity), loser.reason.to_string()]);
+            table.row(vec![
+                loser.agent.short(),
+                format!("{:.3}", loser.similarity),
+                loser.reason.to_string(),
+            ]);
         }
         out.push_str(&format!("\n{}", table.render(style)));
     }

@@ -246,7 +246,11 @@ mod tests {
         let left = [("job/bbbbbbbb", 2, "b1"), ("node", 3, "")];
         let left: Vec<_> = left.map(|(s, n, t)| (s.to_owned(), n, t.to_owned())).to_vec();
         assert_eq!(contents(store), left);
-        assert_eq!(store.append(&[Append { stream: &a, body: b"a3" }]).unwrap(), 5, "numbers are never reused");
+        assert_eq!(
+            store.append(&[Append { stream: &a, body: b"a3" }]).unwrap(),
+            5,
+            "numbers are never reused"
+        );
 
         let mut seen = 0;
         let replayed = store

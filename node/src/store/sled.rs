@@ -57,8 +57,7 @@ impl SledStore {
         }
         let kept = cells.get(LAST).map_err(|e| error(&path, e))?.and_then(|v| number(&v));
         state.last = state.last.max(kept.unwrap_or(0));
-        let mut store =
-            Self { path, db, log, cells, state: Mutex::new(state), repaired: Repair::default() };
+        let mut store = Self { path, db, log, cells, state: Mutex::new(state), repaired: Repair::default() };
         if let Some(from) = broken {
             store.repaired = store.cut(&from).map_err(|e| error(&store.path, e))?;
             tracing::warn!(
