@@ -1,1 +1,3 @@
-//! The federation under test: deterministic simulator, live federations on loopback
+//! The federation under test: a deterministic simulator, scenarios, live federations on loopback.
+
+pub mod sim;

@@ -1,0 +1,190 @@
+//! What a run is made of. The same options and seed give the same run.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+
+use super::agents::Manner;
+use super::report::Report;
+
+/// A run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// Decides everything that is left to chance.
+    pub seed: u64,
+    /// Nodes, coordinators included.
+    pub nodes: usize,
+    /// How many of them coordinate.
+    pub coordinators: usize,
+    /// Agents, spread over the nodes that do not coordinate (over all when all do).
+    pub agents: usize,
+    /// Jobs, submitted at even distances.
+    pub jobs: usize,
+    /// Milliseconds between two submissions.
+    pub every_ms: u64,
+    /// How likely a packet is lost on a link: QoS 0 is gone, QoS 1 comes late and perhaps twice.
+    pub loss: f64,
+    /// Which faults happen.
+    pub faults: Vec<FaultKind>,
+    /// Faults at stated times, besides the random ones.
+    pub plan: Vec<PlannedFault>,
+    /// Milliseconds during which random faults happen; after them everything must heal.
+    pub faults_ms: u64,
+    /// How many random faults of each kind happen.
+    pub faults_each: usize,
+    /// Every message goes through the real envelope: sealed, checked, read.
+    pub encode: bool,
+    /// Messages are counted by size, too.
+    pub bytes: bool,
+    /// Share of agents of each kind, in per mille; the rest is honest.
+    pub manners: Vec<(Manner, u32)>,
+    /// Money of each job; `None` for no limit.
+    pub budget: Option<i64>,
+    /// What an agent charges for a piece of work.
+    pub price: i64,
+    /// Share of jobs that require a policy, in per mille.
+    pub policies: u32,
+    /// Share of jobs submitted once, without a signature and without ever asking again, in per mille.
+    pub bare: u32,
+    /// How long a job may take; `None` for the default.
+    pub timeout_ms: Option<u64>,
+    /// A known bug put back, to see that the invariants notice.
+    pub bug: Option<Bug>,
+    /// What must come of it; checked by `sim scenario` and by the tests.
+    pub expect: Expect,
+}
+
+/// What must come of a run, besides every invariant.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Expect {
+    /// Jobs that end with a full answer, at least.
+    pub completed: usize,
+    /// Jobs that end with a full or partial answer, at least.
+    pub answered: usize,
+    /// Jobs that fail, at least.
+    pub failed: usize,
+    /// A failed job says this.
+    pub reason: Option<String>,
+}
+
+impl Expect {
+    /// What a report lacks, in words.
+    #[must_use]
+    pub fn unmet(&self, report: &Report) -> Vec<String> {
+        let jobs = &report.jobs;
+        let failed = jobs.failed.values().sum::<usize>();
+        let counts = [
+            ("completed", self.completed, jobs.completed),
+            ("answered", self.answered, jobs.completed + jobs.partial),
+            ("failed", self.failed, failed),
+        ];
+        let few = counts.into_iter().filter(|(_, wanted, found)| found < wanted);
+        let mut unmet: Vec<String> =
+            few.map(|(what, wanted, found)| format!("wanted {wanted} jobs {what}, found {found}")).collect();
+        if let Some(reason) = self.reason.as_ref().filter(|r| !jobs.failed.keys().any(|f| f.contains(*r))) {
+            unmet.push(format!("wanted a job that failed for {reason:?}, found {:?}", jobs.failed));
+        }
+        unmet
+    }
+}
+
+/// A kind of fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultKind {
+    /// A node stops at once, loses what was not synced, and starts again.
+    Crash,
+    /// Some nodes cannot reach the broker for a while.
+    Partition,
+    /// The broker stops, forgets everything, and starts again.
+    Broker,
+}
+
+/// A fault at a stated time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedFault {
+    /// Milliseconds after the start.
+    pub at_ms: u64,
+    /// What happens.
+    pub kind: FaultKind,
+    /// To which node, by number; coordinators come first. The broker ignores it.
+    #[serde(default)]
+    pub node: usize,
+    /// For how long.
+    pub for_ms: u64,
+}
+
+/// A mistake that this project once made or could make, put back into the simulator's shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Bug {
+    /// Messages leave before the record they stand on is on disk.
+    SendBeforeSync,
+    /// A message is acknowledged before what came of it is on disk.
+    AckBeforeSync,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            nodes: 12,
+            coordinators: 2,
+            agents: 24,
+            jobs: 6,
+            every_ms: 400,
+            loss: 0.0,
+            faults: Vec::new(),
+            plan: Vec::new(),
+            faults_ms: 20_000,
+            faults_each: 3,
+            encode: false,
+            bytes: false,
+            manners: Vec::new(),
+            budget: None,
+            price: 0,
+            policies: 0,
+            bare: 0,
+            timeout_ms: None,
+            bug: None,
+            expect: Expect::default(),
+        }
+    }
+}
+
+impl Options {
+    /// Reads a scenario.
+    ///
+    /// # Errors
+    /// When the file cannot be read or says something unknown.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+        toml::from_str(&text).with_context(|| format!("{} is no scenario", path.display()))
+    }
+
+    /// The run that `sim reproduce SEED` repeats: small, lossy, with every fault and every kind of agent.
+    #[must_use]
+    pub fn short(seed: u64) -> Self {
+        Self {
+            seed,
+            nodes: 14,
+            coordinators: 1 + usize::try_from(seed % 4).unwrap_or(0),
+            agents: 26,
+            jobs: 8,
+            every_ms: 900,
+            loss: 0.05,
+            faults: vec![FaultKind::Crash, FaultKind::Partition, FaultKind::Broker],
+            faults_ms: 15_000,
+            faults_each: 2,
+            manners: Manner::ALL.iter().map(|manner| (*manner, 40)).collect(),
+            budget: (seed % 3 == 0).then_some(2_000),
+            price: 10,
+            policies: 300,
+            ..Self::default()
+        }
+    }
+}
