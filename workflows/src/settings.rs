@@ -82,8 +82,9 @@ impl Settings {
             quorum: 500,
             // Three heads give a majority; the paper allows four.
             team: 3,
-            // A member far weaker than the best costs messages and adds noise.
-            team_margin: 600,
+            // A card only says roughly what an agent holds, so those not far behind are asked too; what is far weaker costs
+            // messages and adds noise.
+            team_margin: 400,
             cluster_sim: 200,
             cluster_size: 4,
             // Retrieval agents settle after one exchange; the second round confirms it. The paper runs three.

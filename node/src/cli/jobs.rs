@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use foa_node_core::query::{JobSummary, QueryAnswer, Question};
 use foa_wire::{Index, JobId};
-use foa_workflows::Record;
+use foa_workflows::{JobResult, Record};
 use foa_workflows::job::Control;
 use tokio::time::timeout;
 
@@ -126,11 +126,21 @@ async fn watch(mut client: Client, job: JobId, from: Option<u64>, json: bool) ->
     let mut stop = Stop::listen().map_err(Failure::broken)?;
     // Says at once when nobody knows the job, instead of waiting for ever.
     let answer = client.ask(&Question::Job { job: job.clone() }).await.map_err(failed_client)?;
-    let QueryAnswer::Job { summary, .. } = answer else { return Err(unexpected(&answer)) };
+    let QueryAnswer::Job { summary, records, result } = answer else { return Err(unexpected(&answer)) };
+    let style = terminal::stdout_style();
+    let mut next = from.map_or(summary.records + 1, |from| from.max(1));
+    let known = records.first().map_or(Index(u64::MAX), |r| r.index);
+    for record in records.iter().filter(|r| r.index.0 >= next && known.0 <= next) {
+        shown(record, json, style);
+        next = record.index.0 + 1;
+    }
+    if let Some(result) = result.filter(|_| next > summary.records) {
+        client.close().await;
+        return ended(&result, json);
+    }
     client.follow(&job).await.map_err(failed_client)?;
-    let mut next = summary.records + 1;
-    if let Some(from) = from {
-        next = from.max(1);
+    if from.is_some() {
+        // What came meanwhile, or did not fit the answer; its owner's and operators' to ask for.
         client.control(&job, Control::Replay { from: next }).await.map_err(failed_client)?;
     }
     let mut early: BTreeMap<Index, Record> = BTreeMap::new();
@@ -145,11 +155,7 @@ async fn watch(mut client: Client, job: JobId, from: Option<u64>, json: bool) ->
                 early.insert(record.index, *record);
                 while let Some(record) = early.remove(&Index(next)) {
                     next += 1;
-                    if json {
-                        terminal::print_json_line(&record);
-                    } else {
-                        terminal::print(&render::record(&record, terminal::stdout_style()));
-                    }
+                    shown(&record, json, style);
                 }
             }
             Some(Heard::Result(result)) if result.job == job => {
@@ -164,19 +170,10 @@ async fn watch(mut client: Client, job: JobId, from: Option<u64>, json: bool) ->
                     }
                 }
                 for record in early.into_values() {
-                    if json {
-                        terminal::print_json_line(&record);
-                    } else {
-                        terminal::print(&render::record(&record, terminal::stdout_style()));
-                    }
+                    shown(&record, json, style);
                 }
                 client.close().await;
-                if json {
-                    terminal::print_json_line(&result);
-                    return Ok(ExitCode::SUCCESS);
-                }
-                terminal::print("");
-                return submit::shown(&result, false);
+                return ended(&result, json);
             }
             Some(Heard::Lost(reason)) => {
                 terminal::note(&format!("the broker is gone ({reason}); trying again"))
@@ -185,6 +182,23 @@ async fn watch(mut client: Client, job: JobId, from: Option<u64>, json: bool) ->
             None => return Err(failed_client(client::ClientError::Closed)),
         }
     }
+}
+
+fn shown(record: &Record, json: bool, style: render::Style) {
+    if json {
+        terminal::print_json_line(record);
+    } else {
+        terminal::print(&render::record(record, style));
+    }
+}
+
+fn ended(result: &JobResult, json: bool) -> Result<ExitCode, Failure> {
+    if json {
+        terminal::print_json_line(result);
+        return Ok(ExitCode::SUCCESS);
+    }
+    terminal::print("");
+    submit::shown(result, false)
 }
 
 async fn cancel(mut client: Client, job: JobId) -> Result<ExitCode, Failure> {

@@ -17,8 +17,15 @@ pub(super) const QUESTION: &str = "How large may an agent card be, and how large
 
 /// The repository's documents, compiled in so that the binary alone is a demo.
 const OWN: &[(&str, &str)] = &[
+    ("README.md", include_str!("../../../README.md")),
+    ("ARCHITECTURE.md", include_str!("../../../ARCHITECTURE.md")),
+    ("CHANGELOG.md", include_str!("../../../CHANGELOG.md")),
     ("broker/README.md", include_str!("../../../broker/README.md")),
+    ("capability/README.md", include_str!("../../../capability/README.md")),
+    ("workflows/README.md", include_str!("../../../workflows/README.md")),
     ("node/README.md", include_str!("../../README.md")),
+    ("tests/README.md", include_str!("../../../tests/README.md")),
+    ("deploy/README.md", include_str!("../../../deploy/README.md")),
 ];
 
 /// Kinds of files a corpus reads.

@@ -69,7 +69,7 @@ pub fn nodes(nodes: &[NodeStatus], now: Time, style: Style) -> String {
     if nodes.is_empty() {
         return "no nodes\n".to_owned();
     }
-    let mut table = Table::new(&["NODE", "STATE", "ROLES", "AGENTS", "JOBS", "VERSION", "SEEN"]);
+    let mut table = Table::new(&["NODE", "STATE", "ROLES", "JOBS", "VERSION", "SEEN"]);
     for node in nodes {
         let roles = node.roles.iter().map(|role| match role {
             Role::Coordinator => "coordinator",
@@ -84,7 +84,6 @@ pub fn nodes(nodes: &[NodeStatus], now: Time, style: Style) -> String {
             node.node.to_string(),
             state.to_owned(),
             roles.collect::<Vec<_>>().join(","),
-            node.load.len().to_string(),
             node.jobs.to_string(),
             node.version.clone(),
             ago(node.at, now),

@@ -58,13 +58,15 @@ pub(super) fn steps(clauses: &[Clause]) -> Vec<Step> {
             after.extend(ends.iter().copied());
         }
         let text = refer(clause, &steps, &ends, &mut after);
-        let computes = compare::computes(&text);
-        if let Some(comparison) = compare::read(&text) {
+        // What a reference was resolved to is for the reader; only the request itself compares or computes.
+        let request = text.split(" (given: ").next().unwrap_or(&text);
+        let computes = compare::computes(request);
+        if let Some(comparison) = compare::read(request) {
             for lookup in comparison.lookups {
                 after.insert(find_or_add(&mut steps, lookup));
             }
         } else if computes && after.is_empty() {
-            after.extend(operands(&text, &steps));
+            after.extend(operands(request, &steps));
         }
         ends.push(steps.len());
         steps.push(Step { text, computes, after });

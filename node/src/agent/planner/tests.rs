@@ -51,6 +51,7 @@ const TASKS: &[&str] = &[
     "What is the difference between the envelope and card limits?",
     "Read the report (pages 1, 2 and 3), extract the totals and compute the average of the totals",
     "Please find out who maintains rumqttc and when version 0.25 was released; then draft a short note.",
+    "How large may an agent card be, and how large may an envelope be? Then calculate the difference between the two in bytes.",
     "Hello",
 ];
 
