@@ -129,10 +129,13 @@ async fn watch(mut client: Client, job: JobId, from: Option<u64>, json: bool) ->
     let QueryAnswer::Job { summary, records, result } = answer else { return Err(unexpected(&answer)) };
     let style = terminal::stdout_style();
     let mut next = from.map_or(summary.records + 1, |from| from.max(1));
-    let known = records.first().map_or(Index(u64::MAX), |r| r.index);
-    for record in records.iter().filter(|r| r.index.0 >= next && known.0 <= next) {
-        shown(record, json, style);
-        next = record.index.0 + 1;
+    // The answer leaves out the oldest records when they do not fit one message.
+    let complete = records.first().is_some_and(|first| first.index.0 <= next);
+    for record in records.iter().filter(|_| complete) {
+        if record.index.0 >= next {
+            shown(record, json, style);
+            next = record.index.0 + 1;
+        }
     }
     if let Some(result) = result.filter(|_| next > summary.records) {
         client.close().await;
