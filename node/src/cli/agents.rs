@@ -109,7 +109,7 @@ async fn rejected(place: &Place, json: bool) -> Result<ExitCode, Failure> {
         }
         latest.extend(recent);
     }
-    latest.sort_by(|a, b| b.at.cmp(&a.at));
+    latest.sort_by_key(|refusal| std::cmp::Reverse(refusal.at));
     latest.truncate(50);
     if json {
         terminal::print_json(&serde_json::json!({ "counts": all, "recent": latest }));

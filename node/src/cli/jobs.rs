@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use foa_node_core::query::{JobSummary, QueryAnswer, Question};
 use foa_wire::{Index, JobId};
-use foa_workflows::{JobResult, Record};
 use foa_workflows::job::Control;
+use foa_workflows::{JobResult, Record};
 use tokio::time::timeout;
 
 use super::{Place, Stop, failed_client, submit, terminal, unexpected};
@@ -179,7 +179,7 @@ async fn watch(mut client: Client, job: JobId, from: Option<u64>, json: bool) ->
                 return ended(&result, json);
             }
             Some(Heard::Lost(reason)) => {
-                terminal::note(&format!("the broker is gone ({reason}); trying again"))
+                terminal::note(&format!("the broker is gone ({reason}); trying again"));
             }
             Some(_) => {}
             None => return Err(failed_client(client::ClientError::Closed)),

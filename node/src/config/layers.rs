@@ -131,7 +131,7 @@ impl Layers {
         for (section, content) in parsed.get_ref() {
             let key = section.get_ref().as_ref();
             if key == "agent" {
-                self.agents = agents(content.get_ref(), &at, at(section.span()))?;
+                self.agents = agents(content.get_ref(), &at, &at(section.span()))?;
                 continue;
             }
             let known: Vec<&str> = sections();
@@ -281,7 +281,7 @@ fn shown(value: &DeValue<'_>) -> String {
 fn agents(
     content: &DeValue<'_>,
     at: &dyn Fn(Range<usize>) -> Place,
-    place: Place,
+    place: &Place,
 ) -> Result<Vec<AgentTable>, ConfigError> {
     let wrong = || ConfigError::WrongKind {
         place: place.clone(),

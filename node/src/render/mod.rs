@@ -130,7 +130,7 @@ impl Table {
     }
 
     pub(crate) fn row(&mut self, cells: Vec<String>) {
-        self.rows.push(cells.iter().map(|cell| one_line(cell, 400)).collect());
+        self.rows.push(cells.into_iter().map(|cell| one_line(&cell, 400)).collect());
     }
 
     pub(crate) fn render(&self, style: Style) -> String {

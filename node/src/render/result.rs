@@ -18,7 +18,7 @@ pub fn result(result: &JobResult, style: Style) -> String {
     match (&result.status, answer.is_empty()) {
         (_, false) => out.push_str(&wrapped(answer, "", style.width)),
         (Status::Failed { reason }, true) => {
-            out.push_str(&wrapped(&format!("no answer: {reason}"), "", style.width))
+            out.push_str(&wrapped(&format!("no answer: {reason}"), "", style.width));
         }
         (Status::Cancelled, true) => out.push_str("no answer: cancelled\n"),
         (Status::Completed | Status::Partial, true) => out.push_str("no answer\n"),

@@ -1,10 +1,9 @@
 //! A store that ends with its process: for tests, and for throw-away nodes.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Append, Replayed, Store, StoreError, Stream, frame};
+use super::{Append, Replayed, Store, StoreError, Stream, Visit, frame};
 
 /// A store in memory.
 #[derive(Debug, Default)]
@@ -42,10 +41,7 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn replay(
-        &self,
-        visit: &mut dyn FnMut(&Stream, u64, &[u8]) -> ControlFlow<()>,
-    ) -> Result<Replayed, StoreError> {
+    fn replay(&self, visit: &mut Visit<'_>) -> Result<Replayed, StoreError> {
         let mut replayed = Replayed::default();
         for (seq, (stream, body)) in &self.contents().records {
             replayed.records += 1;

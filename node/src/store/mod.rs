@@ -19,6 +19,9 @@ mod sled;
 pub use self::memory::MemoryStore;
 pub use self::sled::SledStore;
 
+/// Is shown a record: what it belongs to, its number, what it says. Breaks off when it has seen enough.
+pub type Visit<'a> = dyn FnMut(&Stream, u64, &[u8]) -> ControlFlow<()> + 'a;
+
 /// A log with many streams, and cells for small values such as a counter.
 pub trait Store: Send + Sync {
     /// Adds records, all or none. Returns the number of the last one, or of the last record there is when `batch` is
@@ -38,10 +41,7 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// When the disk refuses.
-    fn replay(
-        &self,
-        visit: &mut dyn FnMut(&Stream, u64, &[u8]) -> ControlFlow<()>,
-    ) -> Result<Replayed, StoreError>;
+    fn replay(&self, visit: &mut Visit<'_>) -> Result<Replayed, StoreError>;
 
     /// Forgets a stream: its records are gone, the others' numbers stay.
     ///

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use super::{Append, Repair, Replayed, Store, StoreError, Stream, frame};
+use super::{Append, Repair, Replayed, Store, StoreError, Stream, Visit, frame};
 
 const LOG: &str = "log";
 const CELLS: &str = "cells";
@@ -159,10 +158,7 @@ impl Store for SledStore {
         self.db.flush().map(drop).map_err(|e| self.error(e))
     }
 
-    fn replay(
-        &self,
-        visit: &mut dyn FnMut(&Stream, u64, &[u8]) -> ControlFlow<()>,
-    ) -> Result<Replayed, StoreError> {
+    fn replay(&self, visit: &mut Visit<'_>) -> Result<Replayed, StoreError> {
         let mut replayed = Replayed { records: 0, repaired: self.repaired };
         for item in &self.log {
             let (key, value) = item.map_err(|e| self.error(e))?;
@@ -203,6 +199,8 @@ impl Store for SledStore {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::ControlFlow;
+
     use super::*;
 
     fn bodies(store: &SledStore) -> (Vec<String>, Replayed) {
