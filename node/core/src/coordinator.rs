@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use foa_capability::Vector;
 use foa_capability::reputation::Outcome;
-use foa_wire::{ClusterId, JobId, NodeId, Time, Topic};
+use foa_wire::{ClusterId, JobId, NodeId, Term, Time, Topic};
 use foa_workflows::cluster::channel::{self, Content, Entry};
 use foa_workflows::engine::{BrokenLog, Command, Input as JobInput, JobMachine, Phase, RouteKey};
 use foa_workflows::job::{Accepted, Control, Durability, JobSubmission, Refused, Rejection};
@@ -43,6 +43,7 @@ const ENTRIES_BYTES: usize = 180 * 1024;
 pub struct Coordinator {
     pub(crate) jobs: BTreeMap<JobId, Held>,
     waiting: BTreeMap<JobId, Waiting>,
+    elsewhere: BTreeMap<JobId, Elsewhere>,
     routes: Vec<(JobId, RouteKey, foa_capability::route::Query)>,
 }
 
@@ -62,6 +63,13 @@ struct Waiting {
     until: Time,
 }
 
+/// A job that another coordinator holds: a repeat of its submission is that one's to answer, not ours to take.
+#[derive(Debug)]
+struct Elsewhere {
+    term: Term,
+    until: Time,
+}
+
 impl Coordinator {
     pub(crate) fn recover(
         logs: BTreeMap<JobId, Vec<Record>>,
@@ -72,7 +80,7 @@ impl Coordinator {
             let machine = JobMachine::recover(&records, me).map_err(|e| (job.clone(), e))?;
             jobs.insert(job, Held { machine, records, announced: false });
         }
-        Ok(Self { jobs, waiting: BTreeMap::new(), routes: Vec::new() })
+        Ok(Self { jobs, ..Self::default() })
     }
 
     pub(crate) fn open_jobs(&self) -> usize {
@@ -128,6 +136,9 @@ impl NodeMachine {
             }
             return;
         }
+        if self.coordinator.elsewhere.contains_key(&job) {
+            return;
+        }
         let order = self.membership.coordinators_for(&job, Some(&self.id().clone()));
         let Some(rank) = order.iter().position(|node| node == self.id()) else { return };
         if rank == 0 && !self.draining {
@@ -161,18 +172,41 @@ impl NodeMachine {
 
     /// Tells the submitter and the other coordinators in order that the job is ours, once that is durable.
     fn announce(&mut self, job: &JobId, now: Time) {
-        let Some(held) = self.coordinator.jobs.get_mut(job) else { return };
-        held.announced = true;
-        let state = held.machine.state();
-        let accepted = Accepted { job: job.clone(), term: state.term.clone(), durability: Durability::Local };
-        let owner = state.owner.clone();
-        let me = self.id().clone();
-        let others = self.membership.coordinators_for(job, None).into_iter().filter(|node| *node != me);
-        let told: Vec<NodeId> = others.take(KEEPERS).chain(owner).collect();
-        for node in told {
-            self.command_after(Topic::Inbox(node), Body::JobAccepted(accepted.clone()), now);
+        let Some(held) = self.coordinator.jobs.get(job) else { return };
+        let owner = held.machine.state().owner.clone();
+        for node in self.keepers(job).into_iter().chain(owner) {
+            self.claim(job, node, now);
         }
         self.publish_result(job);
+    }
+
+    /// The coordinators that may think a job is theirs to take.
+    fn keepers(&self, job: &JobId) -> Vec<NodeId> {
+        let others = self.membership.coordinators_for(job, None).into_iter();
+        others.filter(|node| node != self.id()).take(KEEPERS).collect()
+    }
+
+    /// Tells one node that a job is ours.
+    fn claim(&mut self, job: &JobId, to: NodeId, now: Time) {
+        let Some(held) = self.coordinator.jobs.get(job) else { return };
+        let term = held.machine.state().term.clone();
+        let accepted = Accepted { job: job.clone(), term, durability: Durability::Local };
+        self.command_after(Topic::Inbox(to), Body::JobAccepted(accepted), now);
+    }
+
+    /// A coordinator is there again. What we told it before may be lost with the broker's memory, so it hears of our open
+    /// jobs again; if it holds one of them too, one of us steps down.
+    pub(crate) fn claim_open_jobs(&mut self, to: &NodeId, now: Time) {
+        for job in self.open_ids() {
+            if self.keepers(&job).contains(to) {
+                self.claim(&job, to.clone(), now);
+            }
+        }
+    }
+
+    fn open_ids(&self) -> Vec<JobId> {
+        let open = self.coordinator.jobs.iter().filter(|(_, held)| held.result().is_none());
+        open.map(|(job, _)| job.clone()).collect()
     }
 
     fn publish_result(&mut self, job: &JobId) {
@@ -195,23 +229,32 @@ impl NodeMachine {
 
     /// Another coordinator took a job: nothing to keep for it. If we took it too, the higher term goes on.
     pub(crate) fn accepted_elsewhere(&mut self, accepted: &Accepted, now: Time) {
-        self.coordinator.waiting.remove(&accepted.job);
-        let Some(held) = self.coordinator.jobs.get(&accepted.job) else { return };
-        let own = held.machine.state().term.clone();
-        if accepted.term.holder == own.holder || held.result().is_some() {
+        let Accepted { job, term, .. } = accepted;
+        self.coordinator.waiting.remove(job);
+        if term.holder == *self.id() {
             return;
         }
-        if accepted.term > own {
-            tracing::warn!(job = %accepted.job, holder = %accepted.term.holder, "stepping down");
+        let Some(held) = self.coordinator.jobs.get(job) else {
+            return self.note_elsewhere(job, term, now);
+        };
+        if *term < held.machine.state().term {
+            self.claim(job, term.holder.clone(), now);
+        } else if held.result().is_none() {
+            tracing::warn!(%job, holder = %term.holder, "stepping down");
             for (agent, work) in held.machine.open_work() {
                 self.withdraw(agent, work, now);
             }
-            self.coordinator.jobs.remove(&accepted.job);
-            self.effect_after(Effect::Forget(accepted.job.clone()));
-        } else {
-            let ours = Accepted { job: accepted.job.clone(), term: own, durability: Durability::Local };
-            let topic = Topic::Inbox(accepted.term.holder.clone());
-            self.command_after(topic, Body::JobAccepted(ours), now);
+            self.coordinator.jobs.remove(job);
+            self.effect_after(Effect::Forget(job.clone()));
+            self.note_elsewhere(job, term, now);
+            self.status_changed();
+        }
+    }
+
+    fn note_elsewhere(&mut self, job: &JobId, term: &Term, now: Time) {
+        let known = &mut self.coordinator.elsewhere;
+        if known.get(job).is_none_or(|known| known.term < *term) && known.len() < WAITING {
+            known.insert(job.clone(), Elsewhere { term: term.clone(), until: now + KEEP });
         }
     }
 

@@ -12,6 +12,7 @@ const MODAL: [&str; 11] =
 /// Stems of the words that carry meaning, in order, with repetitions; stop words are gone.
 pub(super) fn terms(text: &str) -> Vec<String> {
     static TOKENIZER: LazyLock<DefaultTokenizer> = LazyLock::new(|| DefaultTokenizer::new(Language::English));
+    let text = &camel_apart(text);
     let spaced: String = text
         .chars()
         .map(|c| if matches!(c, '_' | '/' | '-' | '.' | ':' | '’' | '\'') { ' ' } else { c })
@@ -20,6 +21,23 @@ pub(super) fn terms(text: &str) -> Vec<String> {
     terms.retain(|t| !MODAL.contains(&t.as_str()));
     terms.retain(|t| t.len() > 1 || t.chars().all(|c| c.is_ascii_digit()));
     terms
+}
+
+/// `AgentCard` as `Agent Card`; `MiB` and `KiB` stay units.
+fn camel_apart(text: &str) -> String {
+    let mut apart = String::with_capacity(text.len() + 8);
+    for word in text.split_inclusive(|c: char| !c.is_alphanumeric()) {
+        let mut lower = 0;
+        for c in word.chars() {
+            // Two small letters before a capital make a word; a unit or an abbreviation has fewer.
+            if c.is_uppercase() && lower >= 2 {
+                apart.push(' ');
+            }
+            lower = if c.is_lowercase() { lower + 1 } else { 0 };
+            apart.push(c);
+        }
+    }
+    apart
 }
 
 /// `spaced`, with decimal points between digits put back, so that `0.25` stays one number.
@@ -138,6 +156,7 @@ mod tests {
     #[test]
     fn terms_are_stems_of_what_carries_meaning() {
         assert_eq!(terms("How large may the agent cards be?"), ["larg", "agent", "card"]);
+        assert_eq!(terms("an AgentCard of 224 KiB"), ["agent", "card", "224", "kib"]);
         assert_eq!(terms("tcp_nodelay is 0.25 ms, not 92"), ["tcp", "nodelay", "0.25", "ms", "92"]);
     }
 

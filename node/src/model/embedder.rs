@@ -19,7 +19,9 @@ use super::fetch::{self, Files, Options, Origin, Progress};
 use super::source::{HUB_WEIGHTS, WEIGHTS};
 use super::{NAME, Tokenizer};
 
-/// Texts in one run of the model: beyond this a run only gets longer.
+/// Texts in one run of the model.
+const ALIKE: usize = 8;
+/// Texts taken together from those that wait, so that like lengths can be sorted out.
 const BATCH: usize = 32;
 /// Tokens of a text the model reads; it was trained on 128 and is used on 256, the rest is cut.
 const MAX_TOKENS: usize = 256;
@@ -227,13 +229,24 @@ fn serve(mut session: TextEmbedding, requests: &mpsc::Receiver<Request>) {
     }
 }
 
+/// The vectors of `texts`, in their order. Texts of like length run together: the model pays for every text of a run as
+/// if it were as long as the longest.
 fn run(session: &mut TextEmbedding, texts: &[String]) -> Result<Vec<Vector>, EmbedError> {
     let failed = |problem: String| EmbedError::Model { problem };
-    let raw = session.embed(texts, Some(BATCH)).map_err(|e| failed(e.to_string()))?;
-    if raw.len() != texts.len() {
-        return Err(failed(format!("wanted {} vectors, found {}", texts.len(), raw.len())));
+    let mut order: Vec<usize> = (0..texts.len()).collect();
+    order.sort_by_key(|&i| (texts[i].len(), i));
+    let mut vectors: Vec<Option<Vector>> = vec![None; texts.len()];
+    for alike in order.chunks(ALIKE) {
+        let batch: Vec<&str> = alike.iter().map(|&i| texts[i].as_str()).collect();
+        let raw = session.embed(batch, Some(ALIKE)).map_err(|e| failed(e.to_string()))?;
+        if raw.len() != alike.len() {
+            return Err(failed(format!("wanted {} vectors, found {}", alike.len(), raw.len())));
+        }
+        for (&i, vector) in alike.iter().zip(raw) {
+            vectors[i] = Some(Vector::new(vector).map_err(|e| failed(e.to_string()))?);
+        }
     }
-    raw.into_iter().map(|v| Vector::new(v).map_err(|e| failed(e.to_string()))).collect()
+    Ok(vectors.into_iter().map(|v| v.expect("every text is in one chunk")).collect())
 }
 
 fn load(files: &Files) -> Result<(ModelId, TextEmbedding), LoadError> {

@@ -19,6 +19,12 @@ const LONG: usize = 45;
 /// Confidence below which the agent says that it holds no answer. Found on questions over this project's design
 /// documents: answerable ones score 0.42 and more, questions about anything else 0.24 and less.
 const HOLDS: f64 = 0.34;
+/// What is left of the score of a quotation that asks instead of answering.
+const ECHO: f64 = 0.4;
+/// What is left of the score of a quotation without a number where one is wanted.
+const NO_NUMBER: f64 = 0.7;
+/// Quotations that are compared by meaning: embedding one takes milliseconds.
+const COMPARED: usize = 16;
 /// The longest quotation.
 const MAX_QUOTE: usize = 1200;
 
@@ -60,9 +66,23 @@ impl Question {
     fn score(&self, quote: &str, context: &str, vector: &Vector) -> f64 {
         let words = 0.7 * self.coverage(quote) + 0.3 * self.coverage(&format!("{context} {quote}"));
         let dense = ((vector.cosine(&self.direction) - 0.1) / 0.7).clamp(0.0, 1.0);
-        let number = self.wants_number && has_number(quote);
-        let bonus = if number || !self.wants_number { 1.0 } else { 0.85 };
-        ((0.5 * dense + 0.5 * words) * bonus).clamp(0.0, 1.0)
+        ((0.5 * dense + 0.5 * words) * self.form(quote)).clamp(0.0, 1.0)
+    }
+
+    /// Whether a quotation can be an answer at all, by its form: a question is none, and "how large" wants a number.
+    fn form(&self, quote: &str) -> f64 {
+        if quote.contains('?') {
+            ECHO
+        } else if self.wants_number && !has_number(quote) {
+            NO_NUMBER
+        } else {
+            1.0
+        }
+    }
+
+    /// A first guess at [`Self::score`] that needs no vector of the quotation.
+    fn promise(&self, quote: &str, passage: f64) -> f64 {
+        (0.6 * self.coverage(quote) + 0.4 * passage) * self.form(quote)
     }
 }
 
@@ -83,6 +103,9 @@ pub(super) async fn evidence(
             found.push((quote, hit.passage, hit.score));
         }
     }
+    let promise = |(quote, _, passage): &(String, usize, f64)| question.promise(quote, passage.min(1.0));
+    found.sort_by(|a, b| promise(b).total_cmp(&promise(a)).then_with(|| a.0.cmp(&b.0)));
+    found.truncate(COMPARED);
     let vectors = embedder.embed(found.iter().map(|(quote, ..)| quote.clone()).collect()).await?;
     let mut evidence: Vec<Evidence> = found
         .into_iter()
