@@ -52,7 +52,6 @@ pub struct Coordinator {
 pub(crate) struct Held {
     pub(crate) machine: JobMachine,
     pub(crate) records: Vec<Record>,
-    announced: bool,
 }
 
 /// A submission that another coordinator should take.
@@ -78,7 +77,7 @@ impl Coordinator {
         let mut jobs = BTreeMap::new();
         for (job, records) in logs {
             let machine = JobMachine::recover(&records, me).map_err(|e| (job.clone(), e))?;
-            jobs.insert(job, Held { machine, records, announced: false });
+            jobs.insert(job, Held { machine, records });
         }
         Ok(Self { jobs, ..Self::default() })
     }
@@ -150,6 +149,8 @@ impl NodeMachine {
     }
 
     fn accept(&mut self, job: JobId, submission: JobSubmission, owner: Option<NodeId>, now: Time) {
+        // It may have been kept for another coordinator before a repeat made it ours.
+        self.coordinator.waiting.remove(&job);
         let refused = if owner.is_none() && !self.config.accept_unsigned {
             Some(Refused::Unsigned)
         } else if self.coordinator.open_jobs() >= self.config.max_jobs {
@@ -162,7 +163,7 @@ impl NodeMachine {
         }
         tracing::info!(%job, "accepted a job");
         let (machine, commands) = JobMachine::accept(job.clone(), submission, owner, &self.id().clone(), now);
-        let held = Held { machine, records: Vec::new(), announced: false };
+        let held = Held { machine, records: Vec::new() };
         self.coordinator.jobs.insert(job.clone(), held);
         self.perform(&job, commands, now);
         self.announce(&job, now);
@@ -313,14 +314,7 @@ impl NodeMachine {
 
     /// Feeds every open job.
     pub(crate) fn each_job(&mut self, input: &JobInput, now: Time) {
-        let open: Vec<JobId> = self
-            .coordinator
-            .jobs
-            .iter()
-            .filter(|(_, held)| held.result().is_none())
-            .map(|(job, _)| job.clone())
-            .collect();
-        for job in open {
+        for job in self.open_ids() {
             self.job_input(&job, input.clone(), now);
         }
     }
@@ -476,6 +470,7 @@ impl NodeMachine {
 
     /// Results whose keep time is over, and the oldest beyond the limit.
     fn forget_old(&mut self, now: Time) {
+        self.coordinator.elsewhere.retain(|_, job| job.until > now);
         let mut ended: Vec<(Time, JobId)> = self
             .coordinator
             .jobs
@@ -509,17 +504,8 @@ impl NodeMachine {
 
     /// Open jobs go on, after a restart or a lost broker.
     pub(crate) fn resume_jobs(&mut self, now: Time) {
-        let open: Vec<JobId> = self
-            .coordinator
-            .jobs
-            .iter()
-            .filter(|(_, held)| held.result().is_none())
-            .map(|(job, _)| job.clone())
-            .collect();
-        for job in open {
-            if !self.coordinator.jobs[&job].announced {
-                self.announce(&job, now);
-            }
+        for job in self.open_ids() {
+            self.announce(&job, now);
             if let Some(held) = self.coordinator.jobs.get_mut(&job) {
                 held.machine.resend(now + CONFIRM_WITHIN);
             }

@@ -235,20 +235,25 @@ impl NodeMachine {
             return;
         }
         let node = status.node.clone();
-        let was = self.membership.nodes.get(&node).map(|k| (k.status.online, k.status.boot));
-        let (online, boot) = (status.online, status.boot);
+        let was =
+            self.membership.nodes.get(&node).map(|k| (k.status.online, k.status.boot, k.status.connection));
+        let (online, boot, connection) = (status.online, status.boot, status.connection);
         let is_coordinator = status.roles.contains(&Role::Coordinator);
         if !self.status_known(status, now) {
             return;
         }
-        let restarted = was.is_some_and(|(_, known)| known != boot);
+        let restarted = was.is_some_and(|(_, known, _)| known != boot);
         if !online || restarted {
             self.node_lost(&node, now);
         }
-        let is_new = was.is_none_or(|(was_online, _)| !was_online) || restarted;
+        let is_new = was.is_none_or(|(was_online, ..)| !was_online) || restarted;
         if online && is_new && is_coordinator && self.is(Role::Coordinator) && !self.membership.ready {
             // A peer that can confirm the directory: ask it now instead of at the next beat.
             self.send_digest(&node, true, now);
+        }
+        let reconnected = was.is_some_and(|(_, _, known)| known != connection);
+        if online && is_coordinator && self.is(Role::Coordinator) && (is_new || reconnected) {
+            self.claim_open_jobs(&node, now);
         }
     }
 

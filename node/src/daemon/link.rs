@@ -26,7 +26,12 @@ impl Link {
     }
 
     /// A link that seals the will of one connection.
-    pub(super) fn for_will(identity: Identity, namespace: Namespace, boot: Boot, connection: Connection) -> Self {
+    pub(super) fn for_will(
+        identity: Identity,
+        namespace: Namespace,
+        boot: Boot,
+        connection: Connection,
+    ) -> Self {
         let prefix = format!("w{boot}-{connection}");
         Self { identity, namespace, boot, prefix, sent: AtomicU64::new(0) }
     }
@@ -38,7 +43,7 @@ impl Link {
         body: &Body,
         expires: Option<Time>,
         now: Time,
-    ) -> Result<Bytes, SealError> {
+    ) -> Result<Bytes, Box<SealError>> {
         let seq = self.sent.fetch_add(1, Ordering::Relaxed) + 1;
         let header = Header {
             kind: body.kind().to_owned(),
@@ -52,7 +57,7 @@ impl Link {
             trace: None,
         };
         let envelope = Envelope { header, body: body.to_value() };
-        envelope.seal(&self.namespace, self.identity.key()).map(Bytes::from)
+        envelope.seal(&self.namespace, self.identity.key()).map(Bytes::from).map_err(Box::new)
     }
 
     /// What arrived, as the machine wants it: a message, or a refusal by name. `None` for nothing at all, which is how a
@@ -61,10 +66,10 @@ impl Link {
         if payload.is_empty() {
             return None;
         }
-        if topic == Topic::Jobs {
-            if let Ok(value) = envelope::open_bare(payload) {
-                return Some(bare(topic, value));
-            }
+        if topic == Topic::Jobs
+            && let Ok(value) = envelope::open_bare(payload)
+        {
+            return Some(bare(topic, value));
         }
         let subject = topic.to_string();
         let envelope = match envelope::open(&self.namespace, &topic, payload, now) {

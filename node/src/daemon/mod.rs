@@ -228,7 +228,8 @@ fn will(identity: CoreIdentity, namespace: Namespace, boot: Boot) -> foa_broker:
         let topic = Topic::Status(node.clone());
         let body = Body::Status(NodeStatus::will(node, boot, connection, now()));
         let link = link::Link::for_will(identity.clone(), namespace.clone(), boot, connection);
-        let payload = link.seal(&topic, &body, None, now()).expect("a status is small and signed by its own key");
+        let payload =
+            link.seal(&topic, &body, None, now()).expect("a status is small and signed by its own key");
         Will { topic, payload }
     })
 }

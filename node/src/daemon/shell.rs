@@ -134,11 +134,12 @@ impl Shell {
             *seen = view;
             changed
         });
-        if machine.idle() && self.held.is_empty() {
-            if let Some(done) = self.draining.take() {
-                // Whoever drains may have run out of patience.
-                let _ = done.send(());
-            }
+        if machine.idle()
+            && self.held.is_empty()
+            && let Some(done) = self.draining.take()
+        {
+            // Whoever drains may have run out of patience.
+            let _ = done.send(());
         }
     }
 

@@ -13,19 +13,26 @@ pub(super) struct Document {
 }
 
 /// Asked when nobody asks anything: it takes two facts that different nodes hold, and then a calculation.
-pub(super) const QUESTION: &str = "How large may an agent card be, and how large may an envelope be? Then calculate the difference between the two in bytes.";
+pub(super) const QUESTION: &str = "How large may an envelope be, and how large may a record of the journal be? \
+    Then calculate the difference between the two in bytes.";
 
-/// The repository's documents, compiled in so that the binary alone is a demo.
-const OWN: &[(&str, &str)] = &[
-    ("README.md", include_str!("../../../README.md")),
-    ("ARCHITECTURE.md", include_str!("../../../ARCHITECTURE.md")),
-    ("CHANGELOG.md", include_str!("../../../CHANGELOG.md")),
-    ("broker/README.md", include_str!("../../../broker/README.md")),
-    ("capability/README.md", include_str!("../../../capability/README.md")),
-    ("workflows/README.md", include_str!("../../../workflows/README.md")),
-    ("node/README.md", include_str!("../../README.md")),
-    ("tests/README.md", include_str!("../../../tests/README.md")),
-    ("deploy/README.md", include_str!("../../../deploy/README.md")),
+/// The repository's documents, compiled in so that the binary alone is a demo, and dealt to three nodes room by room.
+const OWN: [&[(&str, &str)]; 3] = [
+    &[
+        ("broker/README.md", include_str!("../../../broker/README.md")),
+        ("deploy/README.md", include_str!("../../../deploy/README.md")),
+    ],
+    &[
+        ("ARCHITECTURE.md", include_str!("../../../ARCHITECTURE.md")),
+        ("node/README.md", include_str!("../../README.md")),
+        ("tests/README.md", include_str!("../../../tests/README.md")),
+    ],
+    &[
+        ("README.md", include_str!("../../../README.md")),
+        ("CHANGELOG.md", include_str!("../../../CHANGELOG.md")),
+        ("capability/README.md", include_str!("../../../capability/README.md")),
+        ("workflows/README.md", include_str!("../../../workflows/README.md")),
+    ],
 ];
 
 /// Kinds of files a corpus reads.
@@ -33,11 +40,11 @@ const READABLE: &[&str] = &["md", "markdown", "txt", "text", "html", "htm"];
 /// Most files taken from a folder: the demo is to be ready within seconds.
 const MAX_FILES: usize = 2000;
 
-/// The repository's own documents.
-pub(super) fn own() -> Vec<Document> {
+/// The repository's own documents, one part for each node that holds documents.
+pub(super) fn own() -> Vec<Vec<Document>> {
     let document =
         |(name, text): &(&str, &str)| Document { name: (*name).to_owned(), bytes: text.as_bytes().to_vec() };
-    OWN.iter().map(document).collect()
+    OWN.iter().map(|part| part.iter().map(document).collect()).collect()
 }
 
 /// Every readable document below a folder; hidden folders and files are left out.
@@ -116,6 +123,18 @@ mod tests {
         let sums: Vec<usize> = dealt.iter().map(|d| d.iter().map(|d| d.bytes.len()).sum()).collect();
         assert_eq!(sums.iter().sum::<usize>(), sizes.iter().sum());
         assert!(sums.iter().all(|s| (30..=45).contains(s)), "{sums:?}");
+    }
+
+    #[test]
+    fn the_question_takes_facts_that_different_nodes_hold() {
+        let holders = |fact: &str| {
+            let holds = |part: &Vec<Document>| {
+                part.iter().any(|d| String::from_utf8_lossy(&d.bytes).replace('\n', " ").contains(fact))
+            };
+            own().iter().enumerate().filter(|(_, part)| holds(part)).map(|(i, _)| i).collect::<Vec<_>>()
+        };
+        assert_eq!(holders("An envelope may be at most 256 KiB large"), [0]);
+        assert_eq!(holders("A record of the journal may be at most 2 MiB large"), [1]);
     }
 
     #[test]

@@ -70,24 +70,26 @@ impl Demo {
     /// When the documents cannot be read, the model cannot be had, or a node does not come up.
     pub async fn start(options: &Options) -> Result<Self, Failure> {
         let style = terminal::stderr_style();
-        let texts = match &options.docs {
+        let dealt = match &options.docs {
             None => documents::own(),
-            Some(folder) => documents::below(folder).map_err(|e| {
-                Failure::broken(
-                    anyhow::Error::new(e).context(format!("--docs: cannot read {}", folder.display())),
-                )
-            })?,
+            Some(folder) => {
+                let texts = documents::below(folder).map_err(|e| {
+                    Failure::broken(
+                        anyhow::Error::new(e).context(format!("--docs: cannot read {}", folder.display())),
+                    )
+                })?;
+                if texts.is_empty() {
+                    return Err(Failure::broken(anyhow::anyhow!(
+                        "--docs: wanted documents in {}, found none",
+                        folder.display()
+                    ))
+                    .hint("Markdown, plain text and HTML are read: .md .txt .html"));
+                }
+                documents::deal(texts, nodes::HANDS)
+            }
         };
-        if texts.is_empty() {
-            let folder = options.docs.clone().unwrap_or_default();
-            return Err(Failure::broken(anyhow::anyhow!(
-                "--docs: wanted documents in {}, found none",
-                folder.display()
-            ))
-            .hint("Markdown, plain text and HTML are read: .md .txt .html"));
-        }
-        let (files, bytes) = (texts.len(), texts.iter().map(|d| d.bytes.len()).sum::<usize>());
-        let dealt = documents::deal(texts, nodes::HANDS);
+        let files = dealt.iter().map(Vec::len).sum::<usize>();
+        let bytes = dealt.iter().flatten().map(|d| d.bytes.len()).sum::<usize>();
 
         // Fetched before the clock starts: the first time it takes as long as the network takes.
         let embedder = crate::cli::load_model(None).await?;

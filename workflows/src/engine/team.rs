@@ -95,12 +95,10 @@ impl JobMachine {
         self.routed(RouteKey::SubtaskAnySkill(subtask.key.clone(), attempt), query, out)
     }
 
-    /// Who is good enough for a team: those that pass, or the best few when none does, and none far weaker than the best.
+    /// Who is good enough for a team: everyone who meets the requirements and is not far weaker than the best. The
+    /// threshold is for proposers; a subtask is better asked of somebody who may decline than of nobody.
     fn options<'a>(&self, routed: &'a Routed) -> Vec<&'a Candidate> {
-        let mut options: Vec<&Candidate> = routed.passing().collect();
-        if options.is_empty() {
-            options = routed.candidates.iter().take(self.state.settings.team).collect();
-        }
+        let mut options: Vec<&Candidate> = routed.candidates.iter().collect();
         let Some(best) = options.first().map(|c| c.alpha) else { return options };
         let margin = f64::from(self.state.settings.team_margin) / 1000.0;
         options.retain(|c| c.alpha >= best * margin);

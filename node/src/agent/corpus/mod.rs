@@ -17,7 +17,7 @@ use self::index::Index;
 pub use self::passage::{Passage, passages};
 pub use self::read::{Document, ReadError, folder};
 use super::planner::{self, Grain};
-use super::text::{shortened, terms};
+use super::text::{sentences, shortened, terms};
 use super::{Agent, Context, Failure, Reply};
 use crate::model::{EmbedError, Embedder};
 
@@ -25,6 +25,10 @@ use crate::model::{EmbedError, Embedder};
 const CARRIED: usize = 240;
 /// How much of the peers' direction goes into the next query (Rocchio's β with α = 1).
 const PULL: f32 = 0.4;
+/// Sections with a skill, and so a vector, of their own; beyond, each document has one.
+const SECTIONS: usize = 64;
+/// Sentences of a section that stand on the card.
+const EXAMPLES: usize = 4;
 /// Words taken from peers' passages into the next query.
 const BORROWED: usize = 6;
 
@@ -216,13 +220,19 @@ fn attributed(peer: &PeerContribution) -> Vec<Evidence> {
     peer.contribution.evidence.iter().map(own).collect()
 }
 
-/// One skill for each document: title, headings, the words that set it apart, its first sentences as examples.
+/// One skill for each section, so that each subject has a vector of its own; one for each document when there are more than
+/// [`SECTIONS`] of them. A skill has the headings, the words that set it apart, and its first sentences as examples.
 fn skills(passages: &[Passage]) -> Vec<Skill> {
-    let mut documents: BTreeMap<&str, Vec<&Passage>> = BTreeMap::new();
+    let section = |p: &Passage| (p.path.clone(), p.headings.get(1).cloned().unwrap_or_default());
+    let document = |p: &Passage| (p.path.clone(), String::new());
+    let sections: BTreeSet<(String, String)> = passages.iter().map(section).collect();
+    let by_section = sections.len() <= SECTIONS;
+    let mut subjects: BTreeMap<(String, String), Vec<&Passage>> = BTreeMap::new();
     for passage in passages {
-        documents.entry(&passage.path).or_default().push(passage);
+        let subject = if by_section { section(passage) } else { document(passage) };
+        subjects.entry(subject).or_default().push(passage);
     }
-    let counts: Vec<BTreeMap<String, usize>> = documents
+    let counts: Vec<BTreeMap<String, usize>> = subjects
         .values()
         .map(|passages| {
             let mut counts = BTreeMap::new();
@@ -234,31 +244,33 @@ fn skills(passages: &[Passage]) -> Vec<Skill> {
         .collect();
     let mut ids = BTreeSet::new();
     let mut skills = Vec::new();
-    for (own, (path, passages)) in documents.iter().enumerate() {
+    for (own, ((path, heading), passages)) in subjects.iter().enumerate() {
         let headings: Vec<&str> = unique(passages.iter().flat_map(|p| p.headings.iter().map(String::as_str)));
-        let name = headings.first().copied().unwrap_or(path).to_owned();
+        let title = headings.first().copied().unwrap_or(path);
+        let name = if heading.is_empty() { title.to_owned() } else { format!("{title}: {heading}") };
         let words = characteristic(own, &counts);
-        let examples = unique(passages.iter().filter_map(|p| p.pieces.first()).map(String::as_str));
-        let mut id = slug(path);
+        let first = passages.iter().flat_map(|p| p.pieces.iter()).map(|piece| first_sentence(piece));
+        let examples = unique(first).into_iter().take(EXAMPLES);
+        let mut id = slug(&format!("{path} {heading}"));
         while !ids.insert(id.clone()) {
             id.push('x');
         }
         skills.push(Skill {
             id,
             name,
-            description: format!(
-                "Passages of {path}: {}. About {}",
-                headings.iter().skip(1).take(12).copied().collect::<Vec<_>>().join("; "),
-                words.join(", ")
-            ),
+            description: format!("Passages of {path} about {}", words.join(", ")),
             tags: vec!["documents".to_owned()],
-            examples: examples.into_iter().take(5).map(|e| shortened(e, 190)).collect(),
+            examples: examples.map(|e| shortened(e, 190)).collect(),
         });
     }
     skills
 }
 
-/// The words a document uses most that others use little.
+fn first_sentence(piece: &str) -> &str {
+    sentences(piece).first().copied().unwrap_or(piece)
+}
+
+/// The words a subject uses most that others use little.
 fn characteristic(own: usize, counts: &[BTreeMap<String, usize>]) -> Vec<String> {
     let all = counts.len() as f64;
     let weight = |(term, n): (&String, &usize)| {
