@@ -1,1 +1,9 @@
-//! Simulated federations.
+//! Simulated federations: many seeds, known bugs put back, named scenarios, the layering of the crates, and a golden
+//! sample of every message.
+
+mod golden;
+mod layering;
+mod net;
+mod regressions;
+mod scenarios;
+mod seeds;

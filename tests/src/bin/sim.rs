@@ -10,7 +10,10 @@ use federation_tests::sim::{Report, World};
 
 /// Simulates a federation: the real machines, simulated time, links, disks, brokers and agents.
 #[derive(Debug, Parser)]
-#[command(name = "sim", after_help = "example: sim run --nodes 200 --coordinators 5 --agents 400 --jobs 100 --loss 0.05 --seed 7")]
+#[command(
+    name = "sim",
+    after_help = "example: sim run --nodes 200 --coordinators 5 --agents 400 --jobs 100 --loss 0.05 --seed 7"
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -86,6 +89,12 @@ struct Run {
     /// Count messages by size, too.
     #[arg(long)]
     bytes: bool,
+    /// Share of jobs submitted once and unsigned, in per mille.
+    #[arg(long, default_value_t = 0)]
+    bare: u32,
+    /// Milliseconds that a sync of a disk takes at most.
+    #[arg(long, default_value_t = 12)]
+    disk_ms: u64,
     /// Put a known mistake back.
     #[arg(long)]
     bug: Option<Bug>,
@@ -121,6 +130,8 @@ fn main() -> anyhow::Result<ExitCode> {
                 encode: run.encode,
                 bytes: run.bytes,
                 bug: run.bug,
+                bare: run.bare,
+                disk_ms: run.disk_ms,
                 manners,
                 ..Options::default()
             };

@@ -59,15 +59,8 @@ pub enum Manner {
 
 impl Manner {
     /// Everything but honest.
-    pub const ALL: [Self; 7] = [
-        Self::Slow,
-        Self::Silent,
-        Self::Declining,
-        Self::Failing,
-        Self::Lying,
-        Self::Greedy,
-        Self::Writing,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Slow, Self::Silent, Self::Declining, Self::Failing, Self::Lying, Self::Greedy, Self::Writing];
 }
 
 /// An agent of the simulation.
@@ -185,10 +178,9 @@ impl Agent {
         let usage = Usage { tokens_in: 10, tokens_out: 20, cost: charged, model: None };
         let outcome = match self.manner {
             Manner::Silent => None,
-            Manner::Failing => Some(Err(NoAnswer {
-                reason: "broken".to_owned(),
-                detail: "it always breaks".to_owned(),
-            })),
+            Manner::Failing => {
+                Some(Err(NoAnswer { reason: "broken".to_owned(), detail: "it always breaks".to_owned() }))
+            }
             Manner::Declining => Some(Ok(Answer::Declined { reason: "not mine".to_owned() })),
             Manner::Lying => Some(Ok(lie(ask, &mut random))),
             Manner::Honest | Manner::Slow | Manner::Greedy | Manner::Writing => {
@@ -212,12 +204,19 @@ impl Agent {
                     return Answer::Declined { reason: "that is not my subject".to_owned() };
                 }
                 let before: Vec<&str> = inputs.iter().map(|f| f.subtask.as_str()).collect();
-                let text = format!("{}: known by {} after {}", subtask.description, self.profile.name, before.join(" "));
+                let text = format!(
+                    "{}: known by {} after {}",
+                    subtask.description,
+                    self.profile.name,
+                    before.join(" ")
+                );
                 Answer::Contribution(self.contribution(text, if mine { 0.9 } else { 0.3 }, false))
             }
             Ask::Refine { subtask, own, peers, round, .. } => {
-                let heard = peers.iter().map(|p| p.contribution.text.split(" after ").next().unwrap_or_default());
-                let mut all: Vec<&str> = heard.chain([own.text.split(" after ").next().unwrap_or_default()]).collect();
+                let heard =
+                    peers.iter().map(|p| p.contribution.text.split(" after ").next().unwrap_or_default());
+                let mut all: Vec<&str> =
+                    heard.chain([own.text.split(" after ").next().unwrap_or_default()]).collect();
                 all.sort_unstable();
                 all.dedup();
                 let text = format!("{}; agreed on {}", subtask.description, all.join(" and "));
@@ -278,23 +277,31 @@ fn lie(ask: &Ask, random: &mut Random) -> Answer {
     };
     let edge = |a: &str, b: &str| [a.to_owned(), b.to_owned()];
     let nonsense = |text: &str, confidence: f64| {
-        Answer::Contribution(Contribution { text: text.to_owned(), evidence: Vec::new(), confidence, complete: true })
+        Answer::Contribution(Contribution {
+            text: text.to_owned(),
+            evidence: Vec::new(),
+            confidence,
+            complete: true,
+        })
     };
     match (ask, random.below(5)) {
         (Ask::Propose { .. }, 0) => Answer::Proposal {
             subtasks: vec![step("a"), step("b")],
             edges: vec![edge("a", "b"), edge("b", "a")],
         },
-        (Ask::Propose { .. }, 1) => {
-            Answer::Proposal { subtasks: (0..200).map(|n| step(&format!("s{n}"))).collect(), edges: Vec::new() }
-        }
+        (Ask::Propose { .. }, 1) => Answer::Proposal {
+            subtasks: (0..200).map(|n| step(&format!("s{n}"))).collect(),
+            edges: Vec::new(),
+        },
         (Ask::Propose { .. }, 2) => {
             Answer::Proposal { subtasks: vec![step("a"), step("a")], edges: vec![edge("a", "nowhere")] }
         }
         (Ask::Propose { .. }, 3) => Answer::Proposal { subtasks: Vec::new(), edges: Vec::new() },
         (Ask::Judge { .. }, 0) => Answer::Synthesis { text: "yes".to_owned() },
         (Ask::Judge { .. }, n) => Answer::Verdict { approve: n % 2 == 0, reason: None },
-        (Ask::Draft { .. } | Ask::Refine { .. }, 0) => Answer::Synthesis { text: "not what was asked".to_owned() },
+        (Ask::Draft { .. } | Ask::Refine { .. }, 0) => {
+            Answer::Synthesis { text: "not what was asked".to_owned() }
+        }
         (Ask::Draft { .. } | Ask::Refine { .. }, 1) => nonsense("   ", 1.0),
         (Ask::Draft { .. } | Ask::Refine { .. }, 2) => nonsense("everything is certain", 900.0),
         (Ask::Draft { .. } | Ask::Refine { .. }, 3) => nonsense("nothing is a number", f64::NAN),

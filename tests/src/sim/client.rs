@@ -89,7 +89,10 @@ impl Client {
                     job.ended.get_or_insert(now);
                     let known = job.results.entry(result.term.clone()).or_insert_with(|| (**result).clone());
                     if *known != **result {
-                        return Err(format!("{} has two different results in term {:?}", result.job, result.term));
+                        return Err(format!(
+                            "{} has two different results in term {:?}",
+                            result.job, result.term
+                        ));
                     }
                 }
             }

@@ -36,6 +36,44 @@ pub struct Message {
     pub job: Option<JobId>,
 }
 
+impl Message {
+    /// What its topic does not say: the job or work it is about.
+    #[must_use]
+    pub fn about(&self) -> String {
+        let Some(Payload::Plain(body)) = &self.payload else { return String::new() };
+        match &**body {
+            Body::JobSubmit(submission) => {
+                submission.job.as_ref().map_or_else(String::new, |job| format!(" {job}"))
+            }
+            Body::JobAccepted(accepted) => format!(" {} in term {}", accepted.job, accepted.term.number),
+            Body::Work(work) => format!(" {}", work.work),
+            Body::WorkReply(reply) => format!(" {}", reply.work),
+            Body::WorkCancel(cancel) => format!(" {}", cancel.work),
+            Body::JobEvent(record) => format!(" {} {}", record.index, record.step.name()),
+            Body::Status(status) => {
+                let there = if status.online { "online" } else { "offline" };
+                format!(" {there} {}.{}.{}", status.boot, status.connection, status.seq)
+            }
+            Body::JobRejected(_)
+            | Body::JobProgress(_)
+            | Body::JobControl(_)
+            | Body::JobResult(_)
+            | Body::Entry(_)
+            | Body::ChannelRequest(_)
+            | Body::ChannelEntries(_)
+            | Body::Card(_)
+            | Body::CardDelta(_)
+            | Body::Digest(_)
+            | Body::CardRequest(_)
+            | Body::Cards(_)
+            | Body::Roll(_)
+            | Body::Query(_)
+            | Body::QueryReply(_)
+            | Body::Enforcement(_) => String::new(),
+        }
+    }
+}
+
 /// What a message says.
 #[derive(Clone, Debug)]
 pub enum Payload {
@@ -66,7 +104,13 @@ impl Sender {
     ///
     /// # Errors
     /// When it is too large or cannot be written as JSON that everyone reads alike.
-    pub fn seal(&mut self, topic: Topic, body: Body, expires: Option<Time>, now: Time) -> Result<Message, String> {
+    pub fn seal(
+        &mut self,
+        topic: Topic,
+        body: Body,
+        expires: Option<Time>,
+        now: Time,
+    ) -> Result<Message, String> {
         self.sent += 1;
         let id = self.next_id();
         let kind = body.kind();
@@ -89,7 +133,8 @@ impl Sender {
                 trace: None,
             };
             let envelope = Envelope { header, body: body.to_value() };
-            let sealed = envelope.seal(&Namespace::default(), self.identity.key()).map_err(|e| e.to_string())?;
+            let sealed =
+                envelope.seal(&Namespace::default(), self.identity.key()).map_err(|e| e.to_string())?;
             bytes = sealed.len();
             Payload::Sealed(Rc::new(sealed))
         } else {
@@ -134,7 +179,10 @@ pub fn open(message: &Message, now: Time) -> Option<Input> {
     let body = match message.payload.as_ref()? {
         Payload::Plain(body) => {
             let limit = |at: Time| at + envelope::CLOCK_SKEW;
-            if message.expires.is_some_and(|at| limit(at) < now || at > now + MAX_LIFETIME + envelope::CLOCK_SKEW) {
+            if message
+                .expires
+                .is_some_and(|at| limit(at) < now || at > now + MAX_LIFETIME + envelope::CLOCK_SKEW)
+            {
                 return refused("expired", "its time is over".to_owned());
             }
             (**body).clone()
@@ -174,7 +222,14 @@ pub struct Arrival {
 
 impl Lanes {
     /// How a packet on this topic fares.
-    pub fn carry(&mut self, topic: &Topic, certain: bool, loss: f64, now: Time, random: &mut Random) -> Arrival {
+    pub fn carry(
+        &mut self,
+        topic: &Topic,
+        certain: bool,
+        loss: f64,
+        now: Time,
+        random: &mut Random,
+    ) -> Arrival {
         let lost = random.chance(loss);
         if lost && !certain {
             return Arrival { at: None, again: None };

@@ -88,7 +88,8 @@ impl Broker {
                     self.retained.iter().filter(|(topic, _)| filter.matches(topic)).map(|(_, m)| m).collect();
                 // Which hundred is up to the broker.
                 let from = if matching.is_empty() { 0 } else { turn % matching.len() };
-                let some = matching.iter().cycle().skip(from).take(RETAINED_FOR_A_WILDCARD.min(matching.len()));
+                let some =
+                    matching.iter().cycle().skip(from).take(RETAINED_FOR_A_WILDCARD.min(matching.len()));
                 found.extend(some.map(|m| Rc::clone(m)));
             }
         }

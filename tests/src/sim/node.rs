@@ -69,6 +69,8 @@ enum Due {
 pub enum Act {
     /// Anything but the journal.
     Effect(Effect),
+    /// A job's records will be removed from the disk.
+    Forgot(JobId),
     /// The message needs no repeat.
     Acknowledge(Delivery),
 }
@@ -118,13 +120,24 @@ impl Node {
     }
 
     /// Feeds the machine and sorts what it wants into what may happen now and what waits for the disk.
-    pub fn handle(&mut self, input: Input, ack: Option<Delivery>, now: Time, acts: &mut Vec<Act>) -> Vec<NodeRecord> {
+    pub fn handle(
+        &mut self,
+        input: Input,
+        ack: Option<Delivery>,
+        now: Time,
+        acts: &mut Vec<Act>,
+    ) -> Vec<NodeRecord> {
         let Some(machine) = &mut self.machine else { return Vec::new() };
         let outputs = machine.handle(input, now);
         self.perform(outputs, ack, acts)
     }
 
-    fn perform(&mut self, outputs: Vec<Output>, ack: Option<Delivery>, acts: &mut Vec<Act>) -> Vec<NodeRecord> {
+    fn perform(
+        &mut self,
+        outputs: Vec<Output>,
+        ack: Option<Delivery>,
+        acts: &mut Vec<Act>,
+    ) -> Vec<NodeRecord> {
         let mut written = Vec::new();
         let early = self.bug == Some(Bug::SendBeforeSync);
         for Output { after, effect } in outputs {
@@ -150,7 +163,10 @@ impl Node {
                 written.push((*record).clone());
                 self.disk.pending.push(Write::Record(seq, record));
             }
-            Effect::Forget(job) => self.disk.pending.push(Write::Forget(job)),
+            Effect::Forget(job) => {
+                self.disk.pending.push(Write::Forget(job.clone()));
+                acts.push(Act::Forgot(job));
+            }
             Effect::Send(_)
             | Effect::Subscribe(_)
             | Effect::Unsubscribe(_)

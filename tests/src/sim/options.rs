@@ -50,6 +50,8 @@ pub struct Options {
     pub bare: u32,
     /// How long a job may take; `None` for the default.
     pub timeout_ms: Option<u64>,
+    /// How long a sync of a disk may take, in milliseconds.
+    pub disk_ms: u64,
     /// A known bug put back, to see that the invariants notice.
     pub bug: Option<Bug>,
     /// What must come of it; checked by `sim scenario` and by the tests.
@@ -150,6 +152,7 @@ impl Default for Options {
             policies: 0,
             bare: 0,
             timeout_ms: None,
+            disk_ms: 12,
             bug: None,
             expect: Expect::default(),
         }
@@ -162,7 +165,8 @@ impl Options {
     /// # Errors
     /// When the file cannot be read or says something unknown.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
         toml::from_str(&text).with_context(|| format!("{} is no scenario", path.display()))
     }
 

@@ -48,9 +48,13 @@ impl Traffic {
             | Topic::Tasks(_)
             | Topic::Channel(_) => true,
             Topic::Inbox(_) => {
-                message.kind.starts_with("work") || message.kind.starts_with("job") || message.kind.starts_with("channel")
+                message.kind.starts_with("work")
+                    || message.kind.starts_with("job")
+                    || message.kind.starts_with("channel")
             }
-            Topic::Calls | Topic::Card(_) | Topic::CardUpdates(_) | Topic::Status(_) | Topic::Enforcement => false,
+            Topic::Calls | Topic::Card(_) | Topic::CardUpdates(_) | Topic::Status(_) | Topic::Enforcement => {
+                false
+            }
         };
         if of_job {
             self.of_jobs.0 += 1;

@@ -99,19 +99,52 @@ enum Event {
     /// A client tries to connect.
     Connect(Peer, u64),
     /// A packet with this number of the outbox reaches the broker.
-    AtBroker { peer: Peer, epoch: u64, out: u64 },
+    AtBroker {
+        peer: Peer,
+        epoch: u64,
+        out: u64,
+    },
     /// A message reaches the broker that nobody waits for: QoS 0, or for the second time.
     AtBrokerAgain(Rc<Message>),
     /// A message reaches a client.
-    Deliver { epoch: u64, outgoing: Outgoing },
+    Deliver {
+        epoch: u64,
+        outgoing: Outgoing,
+    },
     /// A client and the broker notice that they cannot reach each other.
-    Notice { peer: Peer, epoch: u64 },
-    Wake { node: usize, life: u64, at: Time },
-    Synced { node: usize, life: u64, count: usize },
-    Answered { node: usize, life: u64, work: WorkId, thought: u64, outcome: Result<Answer, NoAnswer>, usage: Usage },
-    Embedded { node: usize, life: u64, id: EmbedId, texts: Vec<String> },
+    Notice {
+        peer: Peer,
+        epoch: u64,
+    },
+    Wake {
+        node: usize,
+        life: u64,
+        at: Time,
+    },
+    Synced {
+        node: usize,
+        life: u64,
+        count: usize,
+    },
+    Answered {
+        node: usize,
+        life: u64,
+        work: WorkId,
+        thought: u64,
+        outcome: Result<Answer, NoAnswer>,
+        usage: Usage,
+    },
+    Embedded {
+        node: usize,
+        life: u64,
+        id: EmbedId,
+        texts: Vec<String>,
+    },
     Start(usize),
-    Submit { client: usize, job: JobId },
+    Submit {
+        client: usize,
+        job: JobId,
+    },
     Fault(FaultKind, usize, Duration),
     Mended(Peer),
     BrokerUp,
@@ -222,7 +255,9 @@ impl World {
     /// Has the submitter submit a job after a while; the job's id.
     pub fn submit_after(&mut self, wait: Duration, mut submission: JobSubmission, bare: bool) -> JobId {
         let number = self.clients[0].jobs.len();
-        let job: JobId = format!("job-{:04}-{number:05}", self.options.seed % 10_000).parse().expect("a job id as documented");
+        let job: JobId = format!("job-{:04}-{number:05}", self.options.seed % 10_000)
+            .parse()
+            .expect("a job id as documented");
         submission.job = Some(job.clone());
         self.clients[0].jobs.insert(job.clone(), Job::new(submission, bare));
         self.after(wait, Event::Submit { client: 0, job: job.clone() });
@@ -245,12 +280,7 @@ impl World {
                 // Half of all faults hit a coordinator.
                 let most = if random.chance(0.5) { self.options.coordinators } else { self.options.nodes };
                 let node = random.below(most);
-                plan.push(PlannedFault {
-                    at_ms: millis(at),
-                    kind,
-                    node,
-                    for_ms: millis(lasting),
-                });
+                plan.push(PlannedFault { at_ms: millis(at), kind, node, for_ms: millis(lasting) });
             }
         }
         for fault in plan {
@@ -388,7 +418,8 @@ impl World {
     /// A node's own key and counters, to say something in its name.
     pub fn speak_as(&mut self, node: usize, topic: Topic, body: Body, expires: Option<Time>) {
         let now = self.now;
-        let sealed = self.ports[node].sender.seal(topic, body, expires, now).expect("a test says what can be sent");
+        let sealed =
+            self.ports[node].sender.seal(topic, body, expires, now).expect("a test says what can be sent");
         self.inject(sealed);
     }
 
@@ -533,8 +564,8 @@ impl World {
 
     /// Sees to it that the disk is synced and the node woken.
     fn settle(&mut self, n: usize) {
-        let slow = self.options.bug.is_some();
-        let wait = if slow { self.random.millis(30, 300) } else { self.random.millis(1, 12) };
+        let most = self.options.disk_ms;
+        let wait = self.random.millis(most / 10, most);
         let longest = self.broker.queue_of(n);
         let now = self.now;
         let node = &mut self.nodes[n];
@@ -579,6 +610,7 @@ impl World {
         for act in acts {
             match act {
                 Act::Acknowledge(delivery) => self.broker.acknowledge(n, delivery),
+                Act::Forgot(job) => self.invariants.forgot(self.nodes[n].identity.id(), &job),
                 Act::Effect(effect) => self.effect(n, effect),
             }
         }
@@ -636,7 +668,9 @@ impl World {
                 let life = self.nodes[n].life;
                 self.after(wait, Event::Embedded { node: n, life, id, texts });
             }
-            Effect::Persist { .. } | Effect::Forget(_) => unreachable!("the node's shell keeps what is for the disk"),
+            Effect::Persist { .. } | Effect::Forget(_) => {
+                unreachable!("the node's shell keeps what is for the disk")
+            }
         }
     }
 
@@ -739,7 +773,8 @@ impl World {
 
     fn connect(&mut self, peer: Peer, life: u64) {
         let node = self.nodes.get(peer);
-        if node.is_some_and(|node| node.machine.is_none() || node.life != life) || self.ports[peer].connected {
+        if node.is_some_and(|node| node.machine.is_none() || node.life != life) || self.ports[peer].connected
+        {
             return;
         }
         if !self.broker_up || self.ports[peer].cut {
@@ -826,7 +861,8 @@ impl World {
         }
         if self.trace.is_some() {
             let from = message.from.as_ref().map_or_else(|| "nobody".to_owned(), |f| f.name().to_string());
-            self.note(|| format!("{from} -> {} {}", message.topic, message.kind));
+            let about = message.about();
+            self.note(|| format!("{from} -> {} {}{about}", message.topic, message.kind));
         }
         let found = self.broker.publish(message);
         self.carry_down(found);
@@ -873,7 +909,8 @@ impl World {
             self.broker.acknowledge(outgoing.to, delivery);
         }
         if let Some(Input::Received(received)) = opened {
-            if let Err(found) = self.clients[outgoing.to - self.nodes.len()].receive(&received.body, self.now) {
+            if let Err(found) = self.clients[outgoing.to - self.nodes.len()].receive(&received.body, self.now)
+            {
                 self.found("one result per term", found);
             }
         }
@@ -908,8 +945,7 @@ impl World {
         if self.equal_at.is_none() && self.now >= self.quiet_after && invariants::directories_equal(self) {
             self.equal_at = Some(self.now);
         }
-        let jobs_over =
-            self.clients.iter().flat_map(|c| c.jobs.values()).all(super::client::Job::over);
+        let jobs_over = self.clients.iter().flat_map(|c| c.jobs.values()).all(super::client::Job::over);
         let idle = self.nodes.iter().all(|n| n.machine.as_ref().is_none_or(NodeMachine::idle));
         let healed = self.equal_at.is_some();
         let late = self.now > self.quiet_after + HEALED_WITHIN && !healed;
@@ -975,7 +1011,9 @@ fn scripted(options: &Options, random: &mut Random) -> Vec<Option<Agent>> {
 fn policies(nodes: &[Node]) -> std::collections::BTreeMap<AgentId, Vec<foa_capability::Policy>> {
     let of = |node: &Node| {
         let id = node.identity.id().clone();
-        let policies = |a: &Agent| (AgentId::new(a.profile.name.clone(), id.clone()), a.profile.policies.iter().cloned().collect());
+        let policies = |a: &Agent| {
+            (AgentId::new(a.profile.name.clone(), id.clone()), a.profile.policies.iter().cloned().collect())
+        };
         node.agents.values().map(policies).collect::<Vec<_>>()
     };
     nodes.iter().flat_map(of).collect()

@@ -4,7 +4,9 @@ use crate::sim::World;
 
 pub(super) fn check(world: &World) -> Result<(), String> {
     for holder in world.nodes() {
-        let Some(directory) = holder.machine.as_ref().and_then(|machine| machine.directory()) else { continue };
+        let Some(directory) = holder.machine.as_ref().and_then(|machine| machine.directory()) else {
+            continue;
+        };
         let me = holder.identity.id();
         for node in world.nodes() {
             let id = node.identity.id();
@@ -18,7 +20,10 @@ pub(super) fn check(world: &World) -> Result<(), String> {
                     Some(entry) if entry.card().order().0 == node.boot || !there => {}
                     Some(entry) => {
                         let known = entry.card().order();
-                        return Err(format!("{me} knows {agent} as of {known:?}, not of start {}", node.boot));
+                        return Err(format!(
+                            "{me} knows {agent} as of {known:?}, not of start {}",
+                            node.boot
+                        ));
                     }
                     None => return Err(format!("{me} does not know {agent}")),
                 }

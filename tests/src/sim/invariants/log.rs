@@ -8,7 +8,7 @@ use super::Seen;
 
 pub(super) fn check(seen: Seen<'_>) -> Result<(), String> {
     match seen {
-        Seen::Step { log, .. } => whole(log),
+        Seen::Step { node, log } => whole(log).map_err(|e| format!("written by {node}: {e}")),
         Seen::Started { node, journal } => {
             let mut logs: std::collections::BTreeMap<_, Vec<Record>> = std::collections::BTreeMap::new();
             for record in journal {

@@ -153,7 +153,10 @@ impl Invariants {
     /// Looks at a federation that had the time to heal.
     #[must_use]
     pub fn at_end(&self, world: &World) -> Vec<Violation> {
-        let checks = [("no accepted job is lost", kept::check(world)), ("directories are equal", directory::check(world))];
+        let checks = [
+            ("no accepted job is lost", kept::check(world)),
+            ("directories are equal", directory::check(world)),
+        ];
         violations(checks, world.elapsed().as_millis())
     }
 }

@@ -14,7 +14,12 @@ pub(super) fn check(seen: Seen<'_>) -> Result<(), String> {
     };
     let keys: BTreeSet<&str> = plan.subtasks().iter().map(|s| s.key.as_str()).collect();
     if keys.len() != plan.subtasks().len() || keys.is_empty() || keys.len() > settings.max_subtasks {
-        return Err(format!("{}: a plan of {} steps, {} named", first.job, plan.subtasks().len(), keys.len()));
+        return Err(format!(
+            "{}: a plan of {} steps, {} named",
+            first.job,
+            plan.subtasks().len(),
+            keys.len()
+        ));
     }
     let mut waits: BTreeMap<&str, BTreeSet<&str>> = keys.iter().map(|key| (*key, BTreeSet::new())).collect();
     for (before, after) in plan.edges() {
@@ -26,5 +31,9 @@ pub(super) fn check(seen: Seen<'_>) -> Result<(), String> {
             before.remove(free);
         }
     }
-    if waits.is_empty() { Ok(()) } else { Err(format!("{}: steps wait for each other: {waits:?}", first.job)) }
+    if waits.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("{}: steps wait for each other: {waits:?}", first.job))
+    }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use foa_capability::Policy;
-use foa_workflows::journal::{Purpose, Step};
 use foa_workflows::Record;
+use foa_workflows::journal::{Purpose, Step};
 
 use super::{Seen, Truth, budget::orders};
 

@@ -18,7 +18,12 @@ pub(super) fn check(seen: Seen<'_>) -> Result<(), String> {
     for (subtask, team) in teams {
         let agents: BTreeSet<_> = team.iter().map(|scored| &scored.agent).collect();
         if team.is_empty() || team.len() > settings.team || agents.len() != team.len() {
-            return Err(format!("{}: {subtask} has a team of {}, {} named", first.job, team.len(), agents.len()));
+            return Err(format!(
+                "{}: {subtask} has a team of {}, {} named",
+                first.job,
+                team.len(),
+                agents.len()
+            ));
         }
     }
     Ok(())

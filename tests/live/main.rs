@@ -1,0 +1,21 @@
+//! Live federations on loopback: real processes, real brokers, real signals. What a person would type and see.
+//!
+//! Each scenario starts a broker and some `foa node` processes in a directory of its own, and asks with the command line
+//! ([`federation`]). A language model that answers when the test says so ([`gate`]) holds a job at a known point, so
+//! nothing here sleeps. [`wire`] is a plain MQTT client that sees and says what any stranger could.
+
+#![cfg(unix)]
+
+mod answers;
+mod broker;
+mod demo;
+mod directory;
+mod failures;
+mod federation;
+mod gate;
+mod hostile;
+mod process;
+mod program;
+mod restarts;
+mod stopping;
+mod wire;
