@@ -120,8 +120,8 @@ mod tests {
         let documents: Vec<Document> =
             sizes.iter().map(|n| document(&format!("d{n}"), &"x".repeat(*n))).collect();
         let dealt = deal(documents, 3);
-        let sums: Vec<usize> = dealt.iter().map(|d| d.iter().map(|d| d.bytes.len()).sum()).collect();
-        assert_eq!(sums.iter().sum::<usize>(), sizes.iter().sum());
+        let sums: Vec<usize> = dealt.iter().map(|d| d.iter().map(|d| d.bytes.len()).sum::<usize>()).collect();
+        assert_eq!(sums.iter().sum::<usize>(), sizes.iter().sum::<usize>());
         assert!(sums.iter().all(|s| (30..=45).contains(s)), "{sums:?}");
     }
 

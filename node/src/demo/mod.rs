@@ -101,7 +101,9 @@ impl Demo {
             .await
             .map_err(|e| Failure::broken(e).hint("--port 0, the default, takes a free port"))?;
         let url = BrokerUrl::tcp("127.0.0.1", broker.addr().port());
-        let model = Model::from_env();
+        let model = Model::from_env().await.map_err(|e| {
+            Failure::broken(e).hint("set OPENAI_MODEL, or unset OPENAI_BASE_URL to go without")
+        })?;
         let configured = nodes::write(home.path(), &url, dealt, model.as_ref()).map_err(Failure::broken)?;
         let mut started = Vec::new();
         for node in &configured {

@@ -19,6 +19,8 @@ pub(super) struct DemoNode {
     pub(super) agents: usize,
 }
 
+/// How long an endpoint may take to list its models.
+const LIST_WITHIN: std::time::Duration = std::time::Duration::from_secs(5);
 /// Nodes with documents.
 const LIBRARIES: [(&str, bool); 3] = [("borealis", true), ("cygnus", true), ("draco", false)];
 /// How many nodes hold documents.
@@ -28,21 +30,48 @@ pub(super) const HANDS: usize = LIBRARIES.len();
 #[derive(Clone, Debug)]
 pub(super) struct Model {
     pub(super) base_url: String,
-    pub(super) model: Option<String>,
+    pub(super) model: String,
+}
+
+/// Why the model that `OPENAI_BASE_URL` names cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("wanted the list of models at {base_url}/models, but {problem}")]
+pub(super) struct NoModel {
+    base_url: String,
+    problem: String,
 }
 
 impl Model {
-    /// The one `OPENAI_BASE_URL` names, if it does.
-    pub(super) fn from_env() -> Option<Self> {
+    /// The one `OPENAI_BASE_URL` and `OPENAI_MODEL` name; without a name the first one the endpoint lists.
+    pub(super) async fn from_env() -> Result<Option<Self>, NoModel> {
         let var = |name| std::env::var(name).ok().filter(|v: &String| !v.is_empty());
-        Some(Self { base_url: var("OPENAI_BASE_URL")?, model: var("OPENAI_MODEL") })
+        let Some(base_url) = var("OPENAI_BASE_URL") else { return Ok(None) };
+        let base_url = base_url.trim_end_matches('/').to_owned();
+        let model = match var("OPENAI_MODEL") {
+            Some(model) => model,
+            None => first_model(&base_url, var("OPENAI_API_KEY"))
+                .await
+                .map_err(|problem| NoModel { base_url: base_url.clone(), problem })?,
+        };
+        Ok(Some(Self { base_url, model }))
     }
 
     /// For people.
     pub(super) fn describe(&self) -> String {
-        let model = self.model.as_deref().unwrap_or("its default model");
-        format!("{model} at {}", self.base_url)
+        format!("{} at {}", self.model, self.base_url)
     }
+}
+
+async fn first_model(base_url: &str, key: Option<String>) -> Result<String, String> {
+    let client = reqwest::Client::builder().timeout(LIST_WITHIN).build().map_err(|e| e.to_string())?;
+    let mut request = client.get(format!("{base_url}/models"));
+    if let Some(key) = key {
+        request = request.bearer_auth(key);
+    }
+    let listed: serde_json::Value = async { request.send().await?.error_for_status()?.json().await }
+        .await
+        .map_err(|e: reqwest::Error| e.without_url().to_string())?;
+    listed["data"][0]["id"].as_str().map(str::to_owned).ok_or_else(|| "it lists none".to_owned())
 }
 
 /// Writes configuration and documents of every node below `root`.
@@ -55,8 +84,14 @@ pub(super) fn write(
     let mut nodes = Vec::new();
     let mut atlas = vec![agent("planner", "planner", &[("grain", "\"fine\"".to_owned())])];
     if let Some(model) = model {
-        let mut keys = vec![("base_url", quoted(&model.base_url))];
-        keys.extend(model.model.as_ref().map(|m| ("model", quoted(m))));
+        let keys = [
+            ("base_url", quoted(&model.base_url)),
+            ("model", quoted(&model.model)),
+            (
+                "description",
+                quoted("A language model that plans, reasons, compares and writes in plain words"),
+            ),
+        ];
         atlas.push(agent("openai", "model", &keys));
     }
     nodes.push(node(root, broker, "atlas", &["coordinator", "worker"], &atlas)?);
@@ -122,7 +157,7 @@ mod tests {
     fn every_configuration_is_one_a_node_takes() {
         let dir = tempfile::tempdir().unwrap();
         let broker = BrokerUrl::tcp("127.0.0.1", 1883);
-        let model = Model { base_url: "http://127.0.0.1:9/v1".to_owned(), model: Some("tiny".to_owned()) };
+        let model = Model { base_url: "http://127.0.0.1:9/v1".to_owned(), model: "tiny".to_owned() };
         let escaping = Document { name: "../../etc/a.md".to_owned(), bytes: b"# A\n".to_vec() };
         let nodes = write(dir.path(), &broker, vec![vec![escaping], vec![], vec![]], Some(&model)).unwrap();
         assert_eq!(nodes.len(), 5);

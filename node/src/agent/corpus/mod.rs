@@ -284,7 +284,9 @@ fn characteristic(own: usize, counts: &[BTreeMap<String, usize>]) -> Vec<String>
 }
 
 fn description(skills: &[Skill]) -> String {
-    let names: Vec<&str> = unique(skills.iter().map(|s| s.name.as_str())).into_iter().take(8).collect();
+    let title = |skill: &'_ Skill| skill.name.split(": ").next().unwrap_or_default().to_owned();
+    let titles: Vec<String> = skills.iter().map(title).collect();
+    let names: Vec<&str> = unique(titles.iter().map(String::as_str)).into_iter().take(8).collect();
     format!("Quotes the passages that answer a question from its documents: {}", names.join("; "))
 }
 

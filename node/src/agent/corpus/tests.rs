@@ -96,6 +96,6 @@ async fn the_profile_follows_what_the_folder_holds() {
     let Some(corpus) = corpus(&[("limits.md", LIMITS), ("delivery.md", DELIVERY)]).await else { return };
     let profile = corpus.profile();
     let names: Vec<&str> = profile.skills.iter().map(|s| s.name.as_str()).collect();
-    assert_eq!(names, ["Delivery", "Limits"]);
-    assert!(profile.skills[1].description.contains("Cards") && profile.description.contains("Limits"));
+    assert_eq!(names, ["Delivery", "Limits: Cards", "Limits: Envelopes"]);
+    assert!(profile.skills[1].description.contains("limits.md") && profile.description.contains("Limits"));
 }
