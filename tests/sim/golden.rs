@@ -1,1 +1,408 @@
-//! Golden samples.
+//! A sample of every message body, kept as a file: what crosses the wire changes on purpose or not at all.
+//! `UPDATE_GOLDEN=1` writes the files anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use federation_tests::sim::agents::{self, Agent, Manner};
+use federation_tests::sim::random::Random;
+use foa_capability::Money;
+use foa_capability::card::AgentCard;
+use foa_capability::delta::CardDelta;
+use foa_capability::digest::{Digest, Mark};
+use foa_capability::presence::Load;
+use foa_node_core::Body;
+use foa_node_core::gossip::{CardRequest, Cards, DirectoryDigest, Roll};
+use foa_node_core::query::{Query, QueryAnswer, QueryReply, Question};
+use foa_node_core::refusal::{EnforcementReport, Refusal};
+use foa_node_core::status::{NodeStatus, Role};
+use foa_wire::envelope::{Envelope, Header};
+use foa_wire::{
+    AgentId, Boot, ClusterId, Connection, Index, JobId, NodeId, NodeKey, Sequence, Term, Time, Version,
+    WorkId, codec,
+};
+use foa_workflows::Record;
+use foa_workflows::cluster::channel::{Body as EntryBody, Content, Entry};
+use foa_workflows::decompose::merge::{MERGE_VERSION, MergeInput, merge};
+use foa_workflows::decompose::proposal::Proposal;
+use foa_workflows::job::{Accepted, Control, Durability, JobSubmission, Progress, Refused, Rejection};
+use foa_workflows::journal::Step;
+use foa_workflows::plan::Plan;
+use foa_workflows::request::{
+    ChannelEntries, ChannelRequest, Request, Work, WorkCancel, WorkOutcome, WorkReply,
+};
+use foa_workflows::result::{Contributor, JobResult, Status};
+use foa_workflows::settings::Settings;
+use foa_workflows::work::{
+    Contribution, Evidence, Finding, Part, PartOutcome, ProposeLimits, ProposedSubtask, SynthesisMode, Usage,
+};
+
+const NOW: Time = Time::from_millis(1_769_851_800_250);
+const TASK: &str = "find the tide; then find the invoice";
+
+fn key(n: u8) -> NodeKey {
+    NodeKey::from_seed([n; 32])
+}
+
+fn node(n: u8) -> NodeId {
+    NodeId::new(format!("node-{n}").parse().unwrap(), &key(n).public())
+}
+
+fn job() -> JobId {
+    "golden-job".parse().unwrap()
+}
+
+fn term() -> Term {
+    Term::first(node(1))
+}
+
+fn usage() -> Usage {
+    Usage { tokens_in: 120, tokens_out: 45, cost: Money(1500), model: Some("scripted-1".to_owned()) }
+}
+
+fn contribution() -> Contribution {
+    let evidence = Evidence {
+        quote: "High tide at noon.".to_owned(),
+        source: "tides.md § Today".to_owned(),
+        held_by: Some(agent()),
+        score: 0.75,
+    };
+    Contribution {
+        text: "The tide is high at noon.".to_owned(),
+        evidence: vec![evidence],
+        confidence: 0.75,
+        complete: true,
+    }
+}
+
+/// An agent whose every field is in use.
+fn scripted() -> Agent {
+    let mut scripted = Agent::new(7, Manner::Honest, 1500, &mut Random::new(1));
+    scripted.profile.policies = BTreeSet::from([agents::policy()]);
+    scripted.profile.offer.token_budget = Some(4000);
+    scripted.profile.spec = Some("answers about music".to_owned());
+    scripted
+}
+
+fn agent() -> AgentId {
+    AgentId::new(scripted().profile.name, node(2))
+}
+
+fn card(version: u64) -> AgentCard {
+    let mut profile = scripted().profile;
+    if version > 1 {
+        profile.description = "find the music and the words".to_owned();
+    }
+    let vectors = profile.texts().iter().map(|text| agents::embed(text)).collect();
+    let life = Duration::from_secs(86_400);
+    AgentCard::issue(
+        &profile,
+        vectors,
+        agent(),
+        Boot(5),
+        Version(version),
+        &agents::model(),
+        NOW,
+        life,
+        &key(2),
+    )
+    .unwrap()
+}
+
+fn work(number: u32, request: Request) -> Body {
+    Body::Work(Box::new(Work {
+        work: WorkId::new(&job(), number),
+        agent: agent(),
+        holder: node(1),
+        deadline: NOW + Duration::from_secs(45),
+        cap: Some(Money(2000)),
+        request,
+    }))
+}
+
+fn proposal() -> Proposal {
+    let step = |key: &str, text: &str| ProposedSubtask {
+        key: key.to_owned(),
+        description: text.to_owned(),
+        skills: BTreeSet::from(["tides".to_owned()]),
+        policies: BTreeSet::from([agents::policy()]),
+        done_when: Some("a time is named".to_owned()),
+        ..ProposedSubtask::default()
+    };
+    Proposal {
+        id: WorkId::new(&job(), 0),
+        by: agent(),
+        subtasks: vec![step("a", "find the tide"), step("b", "find the invoice")],
+        edges: vec![["a".to_owned(), "b".to_owned()]],
+    }
+}
+
+fn merge_input() -> MergeInput {
+    let proposal = proposal();
+    let vectors =
+        proposal.subtasks.iter().map(|s| (proposal.node(&s.key), agents::embed(&s.description).quantise()));
+    MergeInput {
+        version: MERGE_VERSION,
+        vectors: vectors.collect(),
+        weights: BTreeMap::from([(agent(), 1000)]),
+        proposals: vec![proposal],
+        merge_sim: 620,
+        quorum: 500,
+        max_subtasks: 6,
+        prices: BTreeMap::new(),
+        budget: None,
+        deadline_ms: None,
+    }
+    .normalised()
+}
+
+fn entry() -> Entry {
+    let content = Content {
+        job: job(),
+        subtask: "s1".to_owned(),
+        cluster: ClusterId::new(&job(), "s1", 0).unwrap(),
+        round: 0,
+        author: agent(),
+        parents: BTreeSet::new(),
+        body: EntryBody::Draft(contribution()),
+    };
+    Entry::sign(content, &key(2))
+}
+
+fn parts() -> Vec<Part> {
+    let answered = PartOutcome::Answered {
+        text: contribution().text,
+        evidence: contribution().evidence,
+        authors: vec![agent()],
+        confidence: 0.75,
+        dissent: Vec::new(),
+    };
+    let failed = PartOutcome::Failed { reason: "nobody knows invoices".to_owned() };
+    let part = |key: &str, outcome| Part { key: key.to_owned(), description: "find it".to_owned(), outcome };
+    vec![part("s1", answered), part("s2", failed)]
+}
+
+fn submission() -> JobSubmission {
+    JobSubmission {
+        job: Some(job()),
+        budget: Some(Money(250_000)),
+        timeout_ms: Some(60_000),
+        policies: BTreeSet::from([agents::policy()]),
+        ..JobSubmission::of(TASK)
+    }
+}
+
+fn samples() -> Vec<Body> {
+    let plan = merge(&merge_input()).unwrap();
+    let hash = foa_workflows::decompose::merge::hash(&merge_input(), &plan.plan);
+    let subtask = plan.plan.subtasks()[0].clone();
+    let cluster = ClusterId::new(&job(), "s1", 1).unwrap();
+    let finding = Finding {
+        subtask: "s0".to_owned(),
+        question: "where".to_owned(),
+        text: "at the harbour".to_owned(),
+        evidence: Vec::new(),
+    };
+    let accepted = Step::Accepted {
+        submission: submission(),
+        owner: Some(node(3)),
+        replicas: vec![node(1)],
+        settings: Settings::for_submission(&submission()),
+    };
+    let result = JobResult {
+        job: job(),
+        term: term(),
+        status: Status::Partial,
+        task: TASK.to_owned(),
+        answer: "The tide is high at noon.".to_owned(),
+        parts: parts(),
+        plan: Some(Plan::solo(TASK)),
+        adoption: None,
+        rounds: Vec::new(),
+        contributors: vec![Contributor {
+            agent: agent(),
+            did: vec!["draft of s1".to_owned()],
+            usage: usage(),
+        }],
+        failures: Vec::new(),
+        warnings: vec!["one part is missing".to_owned()],
+        usage: usage(),
+        budget: Some(Money(250_000)),
+        accepted: NOW,
+        ended: NOW + Duration::from_secs(9),
+        phases: Vec::new(),
+    };
+    let refusal = Refusal {
+        reason: "stale".to_owned(),
+        sender: node(3).to_string(),
+        subject: agent().to_string(),
+        detail: "wanted a card newer than the one known".to_owned(),
+        at: NOW,
+    };
+    let status = NodeStatus {
+        node: node(2),
+        online: true,
+        draining: false,
+        boot: Boot(5),
+        connection: Connection(2),
+        seq: Sequence(9),
+        at: NOW,
+        roles: vec![Role::Worker],
+        load: BTreeMap::from([(agent().agent().clone(), Load { running: 1, queue: 2, ..Load::default() })]),
+        jobs: 0,
+        version: "0.1.0".to_owned(),
+    };
+    let mark = Mark(Boot(5), Version(1), card(1).hash());
+    let limits = ProposeLimits { min: 1, max: 6 };
+    let task = TASK.to_owned();
+    let record =
+        Record { job: job(), term: term(), index: Index(1), committed: Index(1), at: NOW, step: accepted };
+    let refine = Request::Refine {
+        cluster: cluster.clone(),
+        round: 1,
+        subtask: subtask.clone(),
+        task: task.clone(),
+        inputs: vec![finding.clone()],
+        own: entry().hash().clone(),
+        read: vec![entry().hash().clone()],
+        frame: Some("a time of day".to_owned()),
+    };
+    vec![
+        Body::JobSubmit(submission()),
+        Body::JobAccepted(Accepted { job: job(), term: term(), durability: Durability::Local }),
+        Body::JobRejected(Rejection { job: job(), refused: Refused::Overloaded { retry_after_ms: 5000 } }),
+        Body::JobEvent(Box::new(record)),
+        Body::JobProgress(Progress {
+            job: job(),
+            agent: Some(agent()),
+            node: node(2),
+            text: "reading".to_owned(),
+        }),
+        Body::JobControl(Control::Replay { from: 3 }),
+        Body::JobResult(Box::new(result)),
+        work(0, Request::Propose { task: task.clone(), limits }),
+        work(1, Request::Judge { task: task.clone(), input: merge_input(), plan: plan.plan, hash }),
+        work(2, Request::Draft { subtask, task: task.clone(), inputs: vec![finding] }),
+        work(3, refine),
+        work(
+            4,
+            Request::Synthesise {
+                task,
+                parts: parts(),
+                mode: SynthesisMode::Merge,
+                lead: Some("s1".to_owned()),
+            },
+        ),
+        Body::WorkReply(Box::new(WorkReply {
+            work: WorkId::new(&job(), 2),
+            agent: agent(),
+            outcome: WorkOutcome::Posted { entry: Box::new(entry()) },
+            usage: usage(),
+        })),
+        Body::WorkCancel(WorkCancel { work: WorkId::new(&job(), 2) }),
+        Body::Entry(Box::new(entry())),
+        Body::ChannelRequest(ChannelRequest {
+            job: job(),
+            cluster: cluster.clone(),
+            entries: vec![entry().hash().clone()],
+        }),
+        Body::ChannelEntries(ChannelEntries { cluster, entries: vec![entry()] }),
+        Body::Card(Box::new(card(1))),
+        Body::CardDelta(Box::new(CardDelta::between(&card(1), &card(2)).unwrap())),
+        Body::Digest(DirectoryDigest {
+            digest: Digest::Agents { agents: BTreeMap::from([(agent(), mark)]) },
+            answer: true,
+        }),
+        Body::CardRequest(CardRequest { agents: vec![agent()] }),
+        Body::Cards(Cards { cards: vec![card(1)] }),
+        Body::Roll(Roll {
+            nodes: BTreeMap::from([(node(2), foa_node_core::gossip::mark([card(1)].iter()))]),
+        }),
+        Body::Status(status),
+        Body::Query(Query { id: "question-1".to_owned(), question: Question::Job { job: job() } }),
+        Body::QueryReply(Box::new(QueryReply {
+            id: "question-1".to_owned(),
+            answer: QueryAnswer::Unknown { detail: "this coordinator does not hold that job".to_owned() },
+        })),
+        Body::Enforcement(EnforcementReport { refusal, count: 3 }),
+    ]
+}
+
+/// Every type that a body can have. A new one does not compile without a place here, and does not pass without a sample.
+fn kinds(body: &Body) -> &'static [&'static str] {
+    match body {
+        Body::Work(_) => &["work.propose", "work.judge", "work.draft", "work.refine", "work.synthesise"],
+        Body::JobSubmit(_) | Body::JobAccepted(_) | Body::JobRejected(_) | Body::JobEvent(_) => {
+            &["job.submit", "job.accepted", "job.rejected", "job.event"]
+        }
+        Body::JobProgress(_) | Body::JobControl(_) | Body::JobResult(_) => {
+            &["job.progress", "job.control", "job.result"]
+        }
+        Body::WorkReply(_) | Body::WorkCancel(_) => &["work.reply", "work.cancel"],
+        Body::Entry(_) | Body::ChannelRequest(_) | Body::ChannelEntries(_) => {
+            &["channel.entry", "channel.request", "channel.entries"]
+        }
+        Body::Card(_) | Body::CardDelta(_) => &["card", "card.delta"],
+        Body::Digest(_) | Body::CardRequest(_) | Body::Cards(_) | Body::Roll(_) => {
+            &["directory.digest", "directory.request", "directory.cards", "directory.roll"]
+        }
+        Body::Status(_) | Body::Enforcement(_) => &["node.status", "policy.report"],
+        Body::Query(_) | Body::QueryReply(_) => &["query", "query.reply"],
+    }
+}
+
+fn file(kind: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden").join(format!("{kind}.json"))
+}
+
+fn reread(kind: &str, body: serde_json::Value) -> Body {
+    let header = Header {
+        kind: kind.to_owned(),
+        to: "board/calls".to_owned(),
+        id: "golden-message".parse().unwrap(),
+        from: node(1),
+        boot: Boot(1),
+        seq: Sequence(1),
+        sent: NOW,
+        expires: None,
+        trace: None,
+    };
+    Body::read(Envelope { header, body }).unwrap_or_else(|e| panic!("{kind}: {e}"))
+}
+
+#[test]
+fn every_body_is_written_as_it_always_was_and_read_back() {
+    for sample in samples() {
+        let kind = sample.kind();
+        let value = sample.to_value();
+        assert_eq!(reread(kind, value.clone()), sample, "{kind} reads back as something else");
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            let text = serde_json::to_string_pretty(&value).unwrap();
+            std::fs::write(file(kind), text + "\n").unwrap();
+            continue;
+        }
+        let text =
+            std::fs::read_to_string(file(kind)).unwrap_or_else(|e| panic!("{}: {e}", file(kind).display()));
+        let kept: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let (kept, written) = (codec::canonical(&kept), codec::canonical(&value));
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        assert_eq!(
+            text(kept),
+            text(written),
+            "{kind} is written differently; UPDATE_GOLDEN=1 if that is meant"
+        );
+    }
+}
+
+#[test]
+fn no_body_is_without_a_sample() {
+    let samples = samples();
+    let sampled: BTreeSet<&str> = samples.iter().map(Body::kind).collect();
+    let all: BTreeSet<&str> = samples.iter().flat_map(kinds).copied().collect();
+    assert_eq!(sampled, all);
+    let files = std::fs::read_dir(file("x").parent().unwrap()).unwrap();
+    let names: BTreeSet<String> =
+        files.map(|f| f.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    assert_eq!(names, sampled.iter().map(|kind| format!("{kind}.json")).collect());
+}

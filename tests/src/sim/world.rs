@@ -64,6 +64,7 @@ pub struct World {
     trace: Option<Vec<String>>,
     recorded: Vec<Rc<Message>>,
     record: Option<&'static str>,
+    to_the_end: bool,
     over: bool,
 }
 
@@ -225,6 +226,7 @@ impl World {
             trace: None,
             recorded: Vec::new(),
             record: None,
+            to_the_end: false,
             over: false,
             nodes,
             options,
@@ -313,6 +315,7 @@ impl World {
 
     /// Runs until all is over: every job ended, every fault healed; or an invariant fails; or time is up.
     pub fn run(&mut self) -> Report {
+        self.to_the_end = true;
         while !self.over && self.step() {}
         self.report()
     }
@@ -951,7 +954,7 @@ impl World {
         let late = self.now > self.quiet_after + HEALED_WITHIN && !healed;
         let timeout = Duration::from_millis(self.options.timeout_ms.unwrap_or(300_000));
         let time_up = self.now > self.quiet_after + timeout + Duration::from_secs(60);
-        if late || time_up || (jobs_over && idle && healed) {
+        if self.to_the_end && (late || time_up || (jobs_over && idle && healed)) {
             let found = self.invariants.at_end(self);
             self.violations.extend(found);
             self.over = true;
