@@ -249,7 +249,7 @@ fn samples() -> Vec<Body> {
         seq: Sequence(9),
         at: NOW,
         roles: vec![Role::Worker],
-        load: BTreeMap::from([(agent().agent().clone(), Load { running: 1, queue: 2, ..Load::default() })]),
+        load: BTreeMap::from([(agent().agent().clone(), Load { running: 1, queue: 2 })]),
         jobs: 0,
         version: "0.1.0".to_owned(),
     };

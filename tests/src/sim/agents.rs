@@ -130,7 +130,7 @@ impl Agent {
             description: format!("knows {}", words.join(" ")),
             ..Skill::default()
         }];
-        if n % 7 == 0 {
+        if n.is_multiple_of(7) {
             skills.push(Skill {
                 id: SYNTHESIS_SKILL.to_owned(),
                 name: "synthesis".to_owned(),

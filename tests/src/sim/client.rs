@@ -71,17 +71,17 @@ impl Client {
     pub fn receive(&mut self, body: &Body, now: Time) -> Result<(), String> {
         match body {
             Body::JobAccepted(accepted) => {
-                if let Some(job) = self.jobs.get_mut(&accepted.job) {
-                    if !job.accepted.contains(&accepted.term) {
-                        job.accepted.push(accepted.term.clone());
-                    }
+                if let Some(job) = self.jobs.get_mut(&accepted.job)
+                    && !job.accepted.contains(&accepted.term)
+                {
+                    job.accepted.push(accepted.term.clone());
                 }
             }
             Body::JobRejected(rejection) => {
-                if let Some(job) = self.jobs.get_mut(&rejection.job) {
-                    if !matches!(rejection.refused, Refused::Overloaded { .. }) {
-                        job.refused = Some(rejection.refused.clone());
-                    }
+                if let Some(job) = self.jobs.get_mut(&rejection.job)
+                    && !matches!(rejection.refused, Refused::Overloaded { .. })
+                {
+                    job.refused = Some(rejection.refused.clone());
                 }
             }
             Body::JobResult(result) => {

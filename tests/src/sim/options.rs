@@ -185,7 +185,7 @@ impl Options {
             faults_ms: 15_000,
             faults_each: 2,
             manners: Manner::ALL.iter().map(|manner| (*manner, 40)).collect(),
-            budget: (seed % 3 == 0).then_some(2_000),
+            budget: seed.is_multiple_of(3).then_some(2_000),
             price: 10,
             policies: 300,
             ..Self::default()

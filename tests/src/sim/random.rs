@@ -20,7 +20,7 @@ impl Random {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -33,19 +33,19 @@ impl Random {
         if most == 0 {
             return 0;
         }
-        usize::try_from(self.next() % most as u64).unwrap_or(0)
+        usize::try_from(self.draw() % most as u64).unwrap_or(0)
     }
 
     /// True this often.
     pub fn chance(&mut self, probability: f64) -> bool {
         #[expect(clippy::cast_precision_loss, reason = "53 bits are enough for a probability")]
-        let drawn = (self.next() >> 11) as f64 / (1u64 << 53) as f64;
+        let drawn = (self.draw() >> 11) as f64 / (1u64 << 53) as f64;
         drawn < probability
     }
 
     /// A time between two, in whole milliseconds.
     pub fn millis(&mut self, from: u64, to: u64) -> Duration {
-        Duration::from_millis(from + self.next() % (to.saturating_sub(from) + 1))
+        Duration::from_millis(from + self.draw() % (to.saturating_sub(from) + 1))
     }
 }
 

@@ -461,10 +461,12 @@ impl World {
             Event::Connect(peer, life) => self.connect(peer, life),
             Event::AtBroker { peer, epoch, out } => {
                 let port = &mut self.ports[peer];
-                if port.epoch == epoch && port.connected && !port.cut {
-                    if let Some(message) = port.outbox.remove(&out) {
-                        self.route(&message);
-                    }
+                if port.epoch == epoch
+                    && port.connected
+                    && !port.cut
+                    && let Some(message) = port.outbox.remove(&out)
+                {
+                    self.route(&message);
                 }
             }
             Event::AtBrokerAgain(message) => {
@@ -681,12 +683,12 @@ impl World {
     fn tampered(&self, n: usize, body: Body) -> Body {
         let Body::WorkReply(mut reply) = body else { return body };
         let lies = self.nodes[n].agents.get(reply.agent.agent()).is_some_and(|a| a.manner == Manner::Lying);
-        if let (true, WorkOutcome::Posted { entry }) = (lies, &mut reply.outcome) {
-            if fnv(reply.work.to_string().as_bytes()) % 3 == 0 {
-                let mut content = entry.content().clone();
-                content.round += 7;
-                **entry = Entry::sign(content, self.nodes[n].identity.key());
-            }
+        if let (true, WorkOutcome::Posted { entry }) = (lies, &mut reply.outcome)
+            && fnv(reply.work.to_string().as_bytes()).is_multiple_of(3)
+        {
+            let mut content = entry.content().clone();
+            content.round += 7;
+            **entry = Entry::sign(content, self.nodes[n].identity.key());
         }
         Body::WorkReply(reply)
     }
@@ -911,11 +913,10 @@ impl World {
         if let Some(delivery) = outgoing.delivery {
             self.broker.acknowledge(outgoing.to, delivery);
         }
-        if let Some(Input::Received(received)) = opened {
-            if let Err(found) = self.clients[outgoing.to - self.nodes.len()].receive(&received.body, self.now)
-            {
-                self.found("one result per term", found);
-            }
+        if let Some(Input::Received(received)) = opened
+            && let Err(found) = self.clients[outgoing.to - self.nodes.len()].receive(&received.body, self.now)
+        {
+            self.found("one result per term", found);
         }
     }
 
@@ -990,7 +991,7 @@ fn identity(name: &str, seed: u64) -> Identity {
     let mut random = Random::of(seed, name);
     let mut bytes = [0; 32];
     for chunk in bytes.chunks_mut(8) {
-        chunk.copy_from_slice(&random.next().to_le_bytes());
+        chunk.copy_from_slice(&random.draw().to_le_bytes());
     }
     Identity::new(name.parse().expect("a letter and a number make a name"), NodeKey::from_seed(bytes))
 }
