@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
 mod config;
+mod examples;
 mod help;
 mod stopping;
 mod surroundings;
