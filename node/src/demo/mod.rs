@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use foa_broker::{BrokerUrl, Embedded, EmbeddedConfig};
@@ -18,6 +19,7 @@ use crate::config::{ClientConfig, Layers, defaults};
 use crate::exit::Failure;
 use crate::identity::Identity;
 use crate::launch::{self, Running};
+use crate::model::{self, SledCache, VectorCache};
 use crate::render;
 
 mod documents;
@@ -63,6 +65,18 @@ enum Node {
     Process(&'static str, Child),
 }
 
+/// Vectors kept between demos beside the model, so that the second one is ready at once. Another demo may have them open.
+fn kept_vectors() -> Option<Arc<dyn VectorCache>> {
+    let directory = model::Options::from_env().cache?.join("vectors");
+    match SledCache::open(&directory) {
+        Ok(cache) => Some(Arc::new(cache)),
+        Err(error) => {
+            tracing::debug!(%error, "no vectors are kept");
+            None
+        }
+    }
+}
+
 impl Demo {
     /// Starts broker and nodes and returns when every agent is known. Says on stderr what happens.
     ///
@@ -92,7 +106,7 @@ impl Demo {
         let bytes = dealt.iter().flatten().map(|d| d.bytes.len()).sum::<usize>();
 
         // Fetched before the clock starts: the first time it takes as long as the network takes.
-        let embedder = crate::cli::load_model(None).await?;
+        let embedder = crate::cli::load_model(kept_vectors()).await?;
         let begun = Instant::now();
         let spinner = terminal::Spinner::start("starting a broker and five nodes");
         let home = tempfile::Builder::new().prefix("foa-demo-").tempdir().map_err(Failure::broken)?;

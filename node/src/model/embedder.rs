@@ -19,10 +19,14 @@ use super::fetch::{self, Files, Options, Origin, Progress};
 use super::source::{HUB_WEIGHTS, WEIGHTS};
 use super::{NAME, Tokenizer};
 
+/// Sessions of the model, each on a core of its own and with 70 MB of its own.
+const SESSIONS: usize = 2;
 /// Texts in one run of the model.
 const ALIKE: usize = 8;
-/// Texts taken together from those that wait, so that like lengths can be sorted out.
-const BATCH: usize = 32;
+/// Texts of one request; a longer list becomes several requests, which sessions share.
+const BATCH: usize = 16;
+/// Requests are taken together until they have this many texts.
+const TOGETHER: usize = 8;
 /// Tokens of a text the model reads; it was trained on 128 and is used on 256, the rest is cut.
 const MAX_TOKENS: usize = 256;
 /// Vectors kept in memory while in use, 1.5 KB each.
@@ -43,8 +47,10 @@ struct Shared {
 
 struct Request {
     texts: Vec<String>,
-    reply: oneshot::Sender<Result<Vec<Vector>, EmbedError>>,
+    reply: Reply,
 }
+
+type Reply = oneshot::Sender<Result<Vec<Vector>, EmbedError>>;
 
 /// Why a text has no vector.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -131,13 +137,25 @@ impl Embedder {
     /// # Errors
     /// When the files do not load.
     pub async fn open(files: Files, store: Option<Arc<dyn VectorCache>>) -> Result<Self, LoadError> {
-        let loaded = tokio::task::spawn_blocking(move || load(&files));
+        let first = files.clone();
+        let loaded = tokio::task::spawn_blocking(move || load(&first));
         let (model, session) = loaded.await.expect("loading the model does not panic")?;
         let (queue, requests) = mpsc::channel();
-        std::thread::Builder::new()
-            .name("embedder".to_owned())
-            .spawn(move || serve(session, &requests))
-            .expect("a process may start one more thread");
+        let requests = Arc::new(Mutex::new(requests));
+        let mut sessions = vec![Some(session)];
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        // A further session loads in its own thread, so that the first is not held up.
+        sessions.resize_with(cores.clamp(1, SESSIONS), || None);
+        for session in sessions {
+            let (files, requests) = (files.clone(), Arc::clone(&requests));
+            std::thread::Builder::new()
+                .name("embedder".to_owned())
+                .spawn(move || match session.map_or_else(|| load(&files).map(|(_, s)| s), Ok) {
+                    Ok(session) => serve(session, &requests),
+                    Err(error) => tracing::warn!(%error, "embedding goes on with fewer sessions"),
+                })
+                .expect("a process may start one more thread");
+        }
         Ok(Self { shared: Arc::new(Shared { model, queue, memory: Memory::new(IN_MEMORY), store }) })
     }
 
@@ -157,10 +175,14 @@ impl Embedder {
         let mut missing: Vec<usize> = (0..texts.len()).filter(|&i| vectors[i].is_none()).collect();
         // Texts of one length share a batch without padding.
         missing.sort_by_key(|&i| texts[i].len());
+        let mut answers = Vec::new();
         for batch in missing.chunks(BATCH) {
             let (reply, answer) = oneshot::channel();
             let texts = batch.iter().map(|&i| texts[i].clone()).collect();
             self.shared.queue.send(Request { texts, reply }).map_err(|_| EmbedError::Stopped)?;
+            answers.push((batch, answer));
+        }
+        for (batch, answer) in answers {
             let computed = answer.await.map_err(|_| EmbedError::Stopped)??;
             for (&i, vector) in batch.iter().zip(computed) {
                 self.shared.memory.put(&keys[i], &vector);
@@ -198,25 +220,9 @@ impl std::fmt::Debug for Embedder {
     }
 }
 
-/// The model's thread: takes what waits, up to a batch, and runs it at once. Ends when the last handle is gone.
-fn serve(mut session: TextEmbedding, requests: &mpsc::Receiver<Request>) {
-    let mut held = None;
-    while let Some(first) = held.take().or_else(|| requests.recv().ok()) {
-        let mut texts: Vec<String> = first.texts;
-        let mut replies = vec![(first.reply, texts.len())];
-        while texts.len() < BATCH {
-            match requests.try_recv() {
-                Ok(next) if texts.len() + next.texts.len() <= BATCH => {
-                    replies.push((next.reply, next.texts.len()));
-                    texts.extend(next.texts);
-                }
-                Ok(next) => {
-                    held = Some(next);
-                    break;
-                }
-                Err(_) => break,
-            }
-        }
+/// A session's thread: takes what waits, up to a batch, and runs it at once. Ends when the last handle is gone.
+fn serve(mut session: TextEmbedding, requests: &Mutex<mpsc::Receiver<Request>>) {
+    while let Some((texts, replies)) = take(requests) {
         let mut computed = run(&mut session, &texts);
         for (reply, count) in replies {
             let part = match &mut computed {
@@ -227,6 +233,23 @@ fn serve(mut session: TextEmbedding, requests: &mpsc::Receiver<Request>) {
             let _ = reply.send(part);
         }
     }
+}
+
+/// Texts of one or more requests, and who wants how many of their vectors.
+type Batch = (Vec<String>, Vec<(Reply, usize)>);
+
+/// The next requests, together while they are short; `None` when nobody will ask any more. One session waits at a time.
+fn take(requests: &Mutex<mpsc::Receiver<Request>>) -> Option<Batch> {
+    let requests = requests.lock().unwrap_or_else(PoisonError::into_inner);
+    let first = requests.recv().ok()?;
+    let mut texts: Vec<String> = first.texts;
+    let mut replies = vec![(first.reply, texts.len())];
+    while texts.len() < TOGETHER {
+        let Ok(next) = requests.try_recv() else { break };
+        replies.push((next.reply, next.texts.len()));
+        texts.extend(next.texts);
+    }
+    Some((texts, replies))
 }
 
 /// The vectors of `texts`, in their order. Texts of like length run together: the model pays for every text of a run as
