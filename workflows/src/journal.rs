@@ -244,7 +244,7 @@ impl Purpose {
             Self::Solo => "solo answer".to_owned(),
             Self::Judge => "vote".to_owned(),
             Self::Draft { subtask } => format!("draft of {subtask}"),
-            Self::Refine { cluster, round } => format!("round {round} of {cluster}"),
+            Self::Refine { cluster, round } => format!("round {round} of {}", cluster.subtask()),
             Self::Synthesise => "synthesis".to_owned(),
         }
     }

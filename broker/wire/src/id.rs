@@ -154,6 +154,12 @@ impl ClusterId {
         format!("{job}.{subtask}.{number}").parse()
     }
 
+    /// The key of the subtask it works on.
+    #[must_use]
+    pub fn subtask(&self) -> &str {
+        self.0.split('.').nth(1).unwrap_or(&self.0)
+    }
+
     /// Whether drafts of `room` may be read in this cluster: it is number 0 of the same subtask.
     #[must_use]
     pub fn reads_drafts_of(&self, room: &Self) -> bool {

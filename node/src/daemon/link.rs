@@ -22,7 +22,7 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) fn new(identity: Identity, namespace: Namespace, boot: Boot) -> Self {
-        Self { identity, namespace, boot, prefix: format!("m{boot}"), sent: AtomicU64::new(0) }
+        Self { identity, namespace, boot, prefix: format!("m{:010}", boot.0), sent: AtomicU64::new(0) }
     }
 
     /// A link that seals the will of one connection.
@@ -32,7 +32,7 @@ impl Link {
         boot: Boot,
         connection: Connection,
     ) -> Self {
-        let prefix = format!("w{boot}-{connection}");
+        let prefix = format!("w{:010}-{connection}", boot.0);
         Self { identity, namespace, boot, prefix, sent: AtomicU64::new(0) }
     }
 

@@ -34,7 +34,7 @@ pub fn result(result: &JobResult, style: Style) -> String {
     section("Dissent", dissent(result, style));
     section("Came to nothing", failures(result, style));
     section("Mind", result.warnings.iter().map(|w| bullet(w, style)).collect());
-    out.push_str(&format!("\n{}\n", one_line(&bill(result), style.width)));
+    out.push_str(&format!("\n{}", wrapped(&bill(result), "", style.width)));
     out
 }
 
@@ -106,6 +106,10 @@ fn dissent(result: &JobResult, style: Style) -> String {
                 out.push_str(&bullet(&format!("{} on {}: {said}", other.author.short(), part.key), style));
             }
         }
+    }
+    let met = result.rounds.iter().any(|r| r.members.len() > 1);
+    if out.is_empty() && met {
+        out = bullet("none: those who refined together agree", style);
     }
     out
 }
