@@ -1,6 +1,6 @@
 //! A coordinator that joins late knows everyone, although the embedded broker hands out only a part of what it keeps.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::broker::Kind;
 use crate::federation::{Federation, PATIENCE, agent, list};
@@ -55,12 +55,15 @@ fn a_late_coordinator_knows_three_hundred_agents() {
 /// Waits until this coordinator lists all agents; says how its directory filled.
 fn filled(federation: &Federation, name: &str, all: usize, begun: Instant) -> String {
     federation.ready(&[name]);
-    let mut seen = vec![format!("ready after {:.1?}", begun.elapsed())];
+    let ready = begun.elapsed();
+    let mut seen = vec![format!("ready after {ready:.1?}")];
     federation.until("all agents", &["agents", "list", "--json"], |agents| {
         let online = list(agents).iter().filter(|a| a["online"] == true).count();
         seen.push(format!("listed {online} after {:.1?}", begun.elapsed()));
         (online == all).then_some(())
     });
+    // Presence comes with the roll; a heartbeat would bring it too, but only after 15 s.
+    assert!(begun.elapsed() - ready < Duration::from_secs(10), "{seen:?}");
     seen.join(", ")
 }
 

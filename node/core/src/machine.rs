@@ -205,10 +205,11 @@ impl NodeMachine {
             Filter::TasksOf(me.clone()),
         ];
         if self.is(Role::Coordinator) {
+            // Statuses before cards: there are fewer, and a broker may stop handing out what it keeps half-way.
             filters.extend([
+                Filter::Statuses,
                 Filter::Cards,
                 Filter::CardUpdates,
-                Filter::Statuses,
                 Filter::Controls,
                 Filter::One(Topic::Jobs),
             ]);

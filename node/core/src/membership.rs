@@ -403,8 +403,10 @@ impl NodeMachine {
         self.command(Topic::Calls, Body::Roll(Roll { nodes }), now);
     }
 
-    /// A coordinator says whose cards it holds; if ours are missing they go out again.
+    /// A coordinator says whose cards it holds; if ours are missing they go out again. That we are here is said in any case:
+    /// a broker that hands out only a part of what it keeps may have left our status out.
     pub(crate) fn roll_call(&mut self, roll: &Roll, now: Time) {
+        self.membership.status_dirty = true;
         if self.membership.own.is_empty() {
             return;
         }
@@ -529,4 +531,55 @@ impl NodeMachine {
 
 fn order(status: &NodeStatus) -> (foa_wire::Boot, foa_wire::Connection, bool, Sequence) {
     (status.boot, status.connection, !status.online, status.seq)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use foa_wire::{Boot, Connection, NodeKey};
+
+    use super::*;
+    use crate::effect::{Input, Output, Received};
+    use crate::machine::Identity;
+
+    fn statuses(out: &[Output]) -> usize {
+        let status =
+            |o: &&Output| matches!(&o.effect, Effect::Send(send) if matches!(send.body, Body::Status(_)));
+        out.iter().filter(status).count()
+    }
+
+    /// A late coordinator knew 300 agents and took them all for offline, until their nodes' next heartbeat: the broker had
+    /// handed out 100 retained cards and no status.
+    #[test]
+    fn a_node_answers_the_roll_with_its_status_even_when_its_cards_are_known() {
+        let identity =
+            |name: &str, seed| Identity::new(name.parse().unwrap(), NodeKey::from_seed([seed; 32]));
+        let config = Config {
+            roles: BTreeSet::from([Role::Worker]),
+            operators: BTreeSet::new(),
+            accept_unsigned: false,
+            model: "test/8@0123456789ab".parse().unwrap(),
+            version: String::new(),
+            max_jobs: 1,
+            max_queue: 1,
+        };
+        let mut node = NodeMachine::new(identity("worker", 1), config, Boot(1), Vec::new()).unwrap();
+        let start = Time::from_millis(1_000_000);
+        assert_eq!(statuses(&node.handle(Input::Connected { connection: Connection(1) }, start)), 1);
+        let later = start + Duration::from_secs(1);
+        assert_eq!(statuses(&node.handle(Input::Tick, later)), 0, "nothing is new");
+        let roll = Received {
+            topic: Topic::Calls,
+            from: Some(identity("late", 2).id().clone()),
+            boot: Boot(1),
+            id: Some("roll-0001".parse().unwrap()),
+            expires: Some(later + Duration::from_secs(60)),
+            body: Body::Roll(Roll { nodes: BTreeMap::new() }),
+            job: None,
+        };
+        node.handle(Input::Received(Box::new(roll)), later);
+        assert!(node.wake().is_some_and(|at| at <= later));
+        assert_eq!(statuses(&node.handle(Input::Tick, later)), 1);
+    }
 }
