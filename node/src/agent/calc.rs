@@ -305,7 +305,12 @@ fn over_findings(question: &str, inputs: &[Finding]) -> Option<(Shape, Vec<Opera
     };
     let references = references(&lower, wanted);
     let operands = operands(&references, inputs)?;
-    Some((shape, operands))
+    // One passage cannot stand for two different things: one of the findings repeats the other.
+    let same = |a: &Operand, b: &Operand| {
+        (&a.quantity, &a.sentence, &a.source) == (&b.quantity, &b.sentence, &b.source)
+    };
+    let repeats = operands.iter().enumerate().any(|(i, o)| operands[..i].iter().any(|other| same(o, other)));
+    (!repeats).then_some((shape, operands))
 }
 
 /// What the operands are called: the sides of the comparison, in order, or nothing to tell them by.
@@ -478,6 +483,24 @@ mod tests {
         ] {
             assert_eq!(compute(question, &[]), None, "{question}");
         }
+    }
+
+    #[test]
+    fn one_passage_is_not_both_sides_of_a_difference() {
+        let finding = |subtask: &str, question: &str| Finding {
+            subtask: subtask.to_owned(),
+            question: question.to_owned(),
+            text: "It stops within 8000 milliseconds. [a.md]".to_owned(),
+            evidence: vec![Evidence {
+                quote: "It stops within 8000 milliseconds.".to_owned(),
+                source: "a.md".to_owned(),
+                held_by: None,
+                score: 0.5,
+            }],
+        };
+        let inputs =
+            [finding("s1", "How fast does a node stop?"), finding("s2", "How long is a grace period?")];
+        assert_eq!(compute("Calculate the difference between the two", &inputs), None);
     }
 
     #[test]

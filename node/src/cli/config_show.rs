@@ -10,7 +10,7 @@ use crate::exit::Failure;
 /// Show the configuration
 #[derive(clap::Args)]
 #[command(
-    after_help = "Example:\n  foa config show --origin\n  foa --config deploy/config/worker.toml config show"
+    after_help = "Example:\n  foa config show --origin\n  foa --config deploy/config/cygnus.toml config show"
 )]
 pub(super) struct Args {
     #[command(subcommand)]

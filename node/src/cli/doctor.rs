@@ -26,7 +26,7 @@ const FRESH: Duration = Duration::from_secs(10);
 ///
 /// One line for each thing: ok, warn or fail, and what to type next. Exit code 1 when anything failed.
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  foa --config worker.toml doctor")]
+#[command(after_help = "Example:\n  foa --config deploy/config/cygnus.toml doctor")]
 pub(super) struct Args {
     /// Print JSON
     #[arg(long)]

@@ -95,9 +95,11 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, Failure> {
 /// Loads the model, fetching it first if need be, and shows how that goes.
 pub(crate) async fn load(
     vectors: Option<std::sync::Arc<dyn model::VectorCache>>,
+    sessions: usize,
 ) -> Result<Embedder, Failure> {
     let shown = Shown::default();
-    let loaded = Embedder::load(&Options::from_env(), vectors, &shown).await;
+    let options = Options { sessions, ..Options::from_env() };
+    let loaded = Embedder::load(&options, vectors, &shown).await;
     shown.clear();
     loaded.map_err(|e| {
         Failure::broken(e).hint(

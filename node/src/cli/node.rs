@@ -16,7 +16,7 @@ use crate::model::{SledCache, VectorCache};
 /// others, and exits 0.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Example:\n  foa node --config worker.toml\n  foa node --name atlas --role coordinator"
+    after_help = "Example:\n  foa node --config deploy/config/cygnus.toml\n  foa node --name atlas --role coordinator"
 )]
 pub(super) struct Args {
     /// What people call it [default: node] [env: FOA_NODE_NAME]
@@ -59,7 +59,7 @@ pub(super) async fn run(args: Args, place: &Place) -> Result<ExitCode, Failure> 
                     .hint("is this node running already? Another data_dir gives another node")
             })?;
             let vectors: Arc<dyn VectorCache> = Arc::new(vectors);
-            let embedder = super::load_model(Some(vectors)).await?;
+            let embedder = super::load_model(Some(vectors), 1).await?;
             launch::start(&config, embedder).await
         } => running?,
         () = stop.told() => return Ok(ExitCode::SUCCESS),

@@ -31,6 +31,8 @@ use nodes::{DemoNode, Model};
 const READY_WITHIN: Duration = Duration::from_secs(120);
 /// A question to the directory is repeated this often while the nodes come up.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Five nodes that come up at once in one process keep two cores busy.
+const SESSIONS: usize = 2;
 /// How long a node may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -106,7 +108,7 @@ impl Demo {
         let bytes = dealt.iter().flatten().map(|d| d.bytes.len()).sum::<usize>();
 
         // Fetched before the clock starts: the first time it takes as long as the network takes.
-        let embedder = crate::cli::load_model(kept_vectors()).await?;
+        let embedder = crate::cli::load_model(kept_vectors(), SESSIONS).await?;
         let begun = Instant::now();
         let spinner = terminal::Spinner::start("starting a broker and five nodes");
         let home = tempfile::Builder::new().prefix("foa-demo-").tempdir().map_err(Failure::broken)?;

@@ -19,8 +19,6 @@ use super::fetch::{self, Files, Options, Origin, Progress};
 use super::source::{HUB_WEIGHTS, WEIGHTS};
 use super::{NAME, Tokenizer};
 
-/// Sessions of the model, each on a core of its own and with 70 MB of its own.
-const SESSIONS: usize = 2;
 /// Texts in one run of the model.
 const ALIKE: usize = 8;
 /// Texts of one request; a longer list becomes several requests, which sessions share.
@@ -120,23 +118,27 @@ impl Embedder {
         progress: &dyn Progress,
     ) -> Result<Self, LoadError> {
         let files = fetch::fetch(options, progress).await?;
-        match Self::open(files.clone(), store.clone()).await {
+        match Self::open(files.clone(), store.clone(), options.sessions).await {
             // A distribution's library may be too old; the pinned one is not.
             Err(LoadError::Runtime { path, problem }) if files.runtime_from == Origin::System => {
                 let why = format!("{}: {problem}", path.display());
                 progress.report(fetch::Event::Unavailable { from: Origin::System, why });
                 let own = Options { system: false, ..options.clone() };
-                Self::open(fetch::fetch(&own, progress).await?, store).await
+                Self::open(fetch::fetch(&own, progress).await?, store, options.sessions).await
             }
             opened => opened,
         }
     }
 
-    /// Loads the model from files that are there.
+    /// Loads the model from files that are there, `wanted` times, but once a core at most.
     ///
     /// # Errors
     /// When the files do not load.
-    pub async fn open(files: Files, store: Option<Arc<dyn VectorCache>>) -> Result<Self, LoadError> {
+    pub async fn open(
+        files: Files,
+        store: Option<Arc<dyn VectorCache>>,
+        wanted: usize,
+    ) -> Result<Self, LoadError> {
         let first = files.clone();
         let loaded = tokio::task::spawn_blocking(move || load(&first));
         let (model, session) = loaded.await.expect("loading the model does not panic")?;
@@ -145,7 +147,7 @@ impl Embedder {
         let mut sessions = vec![Some(session)];
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         // A further session loads in its own thread, so that the first is not held up.
-        sessions.resize_with(cores.clamp(1, SESSIONS), || None);
+        sessions.resize_with(cores.min(wanted).max(1), || None);
         for session in sessions {
             let (files, requests) = (files.clone(), Arc::clone(&requests));
             std::thread::Builder::new()

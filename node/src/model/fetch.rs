@@ -29,6 +29,9 @@ pub struct Options {
     pub system: bool,
     /// Whether anything may be fetched (`FOA_OFFLINE` forbids it).
     pub network: bool,
+    /// How many times the model is loaded, each on a core of its own and with some 190 MB of its own. One is enough for a
+    /// node; a process that embeds for several gains from two.
+    pub sessions: usize,
 }
 
 impl Options {
@@ -44,6 +47,7 @@ impl Options {
             hub: std::env::var("HF_ENDPOINT").unwrap_or_else(|_| "https://huggingface.co".to_owned()),
             system: true,
             network: path("FOA_OFFLINE").is_none(),
+            sessions: 1,
         }
     }
 }
@@ -492,6 +496,7 @@ mod tests {
             hub: "http://127.0.0.1:9".to_owned(),
             system: false,
             network: false,
+            sessions: 1,
         }
     }
 
