@@ -63,9 +63,7 @@ fn the_demo_answers(args: &[&str]) {
     assert!(calculated, "wanted a number by the calculator: {result:#}");
 
     assert_eq!(processes_of(place.path()), Vec::<String>::new(), "children outlived the demo");
-    let demo = |e: &std::fs::DirEntry| e.file_name().to_string_lossy().starts_with("foa-demo-");
-    let left: Vec<_> =
-        std::fs::read_dir(place.path()).unwrap().flatten().filter(demo).map(|e| e.file_name()).collect();
+    let left: Vec<_> = std::fs::read_dir(place.path()).unwrap().flatten().map(|e| e.file_name()).collect();
     assert!(left.is_empty(), "the demo left files: {left:?}");
 }
 
