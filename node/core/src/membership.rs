@@ -3,7 +3,7 @@
 //! Retained cards give a late coordinator most of the directory on most brokers, and never all of it on every broker. So a
 //! coordinator that connects (1) calls the roll: nodes whose cards it lacks publish them again; (2) exchanges digests with
 //! a few peers, at once and then at a slow beat (the paper's Δ-gossip). Its first routes wait until a peer has confirmed the
-//! directory or [`CONFIRM_WITHIN`] has passed.
+//! directory or 1.2 seconds have passed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -57,6 +57,8 @@ pub struct Membership {
     next_beat: Option<Time>,
     republish_at: Option<Time>,
     beats: u64,
+    /// Whether the roll is to be called at the next beat: after each connection, since a broker may have forgotten.
+    roll_due: bool,
 }
 
 /// One of our agents.
@@ -89,6 +91,7 @@ impl Membership {
             next_beat: None,
             republish_at: None,
             beats: 0,
+            roll_due: false,
         }
     }
 
@@ -297,6 +300,7 @@ impl NodeMachine {
         if self.is(Role::Coordinator) {
             self.membership.ready_at = Some(now + CONFIRM_WITHIN);
             self.membership.next_beat = Some(now + FIRST_BEAT);
+            self.membership.roll_due = true;
         } else {
             self.membership.ready = true;
         }
@@ -329,14 +333,13 @@ impl NodeMachine {
         // A few per cent of jitter, different for each node, keep the beats of a federation apart.
         let jitter = gossip::rendezvous(&self.membership.beats.to_string(), self.id()) % 1000;
         self.membership.next_beat = Some(now + BEAT + Duration::from_millis(jitter));
-        let first = self.membership.beats == 0;
         self.membership.beats += 1;
         self.renew_cards(now);
         self.expire_nodes(now);
         if !self.connected {
             return;
         }
-        if first || self.membership.beats.is_multiple_of(6) {
+        if std::mem::take(&mut self.membership.roll_due) || self.membership.beats.is_multiple_of(6) {
             self.call_roll(now);
         }
         let salt = self.membership.beats.to_string();

@@ -1,5 +1,5 @@
 //! An agent that holds documents and quotes from them. It has no language model: it finds passages by words and by
-//! meaning ([`index`]), quotes the sentences that answer ([`answer`]), and says so when it holds none.
+//! meaning (`index`), quotes the sentences that answer (`answer`), and says so when it holds none.
 
 mod answer;
 mod index;

@@ -1,6 +1,6 @@
 //! An agent that thinks with a language model behind any OpenAI-compatible endpoint: Ollama, llama.cpp, vLLM, OpenAI.
 //!
-//! An ask becomes a prompt ([`prompt`]), the reply must have the shape asked for ([`schema`]): an unusable one is
+//! An ask becomes a prompt (`prompt`), the reply must have the shape asked for (`schema`): an unusable one is
 //! asked for once more with the problem named, then it is the failure `invalid-output`. What was spent is counted
 //! either way.
 

@@ -1,7 +1,7 @@
 //! The rule-based planner: breaks a task down by its grammar, judges plans, puts parts together. No language model.
 //!
-//! [`propose`] reads the task in three steps: [`clauses`] cuts it where one request ends and the next begins, [`compare`]
-//! turns a comparison into a look at each side and a computation over both, and [`depend`] finds which clause refers
+//! [`propose`] reads the task in three steps: `clauses` cuts it where one request ends and the next begins, `compare`
+//! turns a comparison into a look at each side and a computation over both, and `depend` finds which clause refers
 //! to which. Every agent without a model proposes and judges through here.
 
 mod clauses;
