@@ -388,6 +388,11 @@ impl Directory {
         true
     }
 
+    /// Forgets what was said of a node's presence: its agents are taken for offline until it speaks again.
+    pub fn forget_presence(&mut self, node: &NodeId) {
+        self.nodes.remove(node);
+    }
+
     /// Forgets cards and retirements whose time is over, and nodes that left and have no cards any more.
     pub fn expire(&mut self, now: Time) {
         let over: Vec<AgentId> = self

@@ -265,6 +265,19 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// The same, within what any honest piece of work can use and any JSON reader can read.
+    #[must_use]
+    pub fn sane(self) -> Self {
+        const MOST: u64 = 1 << 40;
+        let most = i64::try_from(MOST).unwrap_or(i64::MAX);
+        Self {
+            tokens_in: self.tokens_in.min(MOST),
+            tokens_out: self.tokens_out.min(MOST),
+            cost: Money(self.cost.0.clamp(0, most)),
+            model: self.model.map(|m| m.chars().take(128).collect()),
+        }
+    }
+
     /// Both together; the model of the first that names one.
     #[must_use]
     pub fn plus(&self, other: &Self) -> Self {

@@ -140,7 +140,11 @@ impl NodeMachine {
         }
         let order = self.membership.coordinators_for(&job, Some(&self.id().clone()));
         let Some(rank) = order.iter().position(|node| node == self.id()) else { return };
-        if rank == 0 && !self.draining {
+        if let Err(refused) = submission.check() {
+            if rank == 0 {
+                self.reject(job, owner, refused, now);
+            }
+        } else if rank == 0 && !self.draining {
             self.accept(job, submission, owner, now);
         } else if rank < KEEPERS && self.coordinator.waiting.len() < WAITING {
             let until = now + GRACE + GRACE_PER_RANK * u32::try_from(rank).unwrap_or(u32::MAX);
@@ -231,6 +235,11 @@ impl NodeMachine {
     /// Another coordinator took a job: nothing to keep for it. If we took it too, the higher term goes on.
     pub(crate) fn accepted_elsewhere(&mut self, accepted: &Accepted, now: Time) {
         let Accepted { job, term, .. } = accepted;
+        // Whoever may end another's hold on a job must be a coordinator; and nobody takes over yet, so terms have number 1.
+        if !self.membership.is_coordinator(&term.holder) || term.number != 1 {
+            let detail = format!("wanted a known coordinator in its first term, found {term}");
+            return self.refuse("not-coordinator", term.holder.to_string(), job.to_string(), detail, now);
+        }
         self.coordinator.waiting.remove(job);
         if term.holder == *self.id() {
             return;
@@ -380,7 +389,8 @@ impl NodeMachine {
     }
 
     fn withdraw(&mut self, agent: foa_wire::AgentId, work: foa_wire::WorkId, now: Time) {
-        self.command(Topic::Tasks(agent), Body::WorkCancel(WorkCancel { work }), now);
+        // After the disk, like the work itself: a withdrawal must not overtake what it withdraws.
+        self.command_after(Topic::Tasks(agent), Body::WorkCancel(WorkCancel { work }), now);
     }
 
     fn moderate(

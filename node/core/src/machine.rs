@@ -232,7 +232,7 @@ impl NodeMachine {
     fn received(&mut self, message: Received, now: Time) {
         if let (Some(from), Some(id), Some(expires), Class::Command) =
             (&message.from, &message.id, message.expires, message.topic.class())
-            && !self.window.first_time(from, message.boot, id, expires, now)
+            && !self.window.first_time(from, message.boot, id, expires + foa_wire::envelope::CLOCK_SKEW, now)
         {
             return;
         }

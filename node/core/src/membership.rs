@@ -33,6 +33,8 @@ const BEAT: Duration = Duration::from_secs(10);
 const FIRST_BEAT: Duration = Duration::from_millis(300);
 /// How long first routes wait for a peer to confirm the directory.
 pub(crate) const CONFIRM_WITHIN: Duration = Duration::from_millis(1200);
+/// Nodes known, at most: ids cost nothing to make.
+const NODES: usize = 20_000;
 /// Peers a digest goes to.
 const PEERS: usize = 3;
 /// A card lives this long and is issued anew at half of it.
@@ -100,6 +102,12 @@ impl Membership {
         let heartbeat = self.status_at.map(|at| at + HEARTBEAT);
         let ready = if self.ready { None } else { self.ready_at };
         [dirty, heartbeat, self.next_beat, self.republish_at, ready].into_iter().flatten().min()
+    }
+
+    /// Whether a node is known, online and a coordinator.
+    pub(crate) fn is_coordinator(&self, node: &NodeId) -> bool {
+        let known = self.nodes.get(node);
+        known.is_some_and(|k| k.status.online && k.status.roles.contains(&Role::Coordinator))
     }
 
     /// The online coordinators in the order in which they may hold this job.
@@ -238,6 +246,10 @@ impl NodeMachine {
             return;
         }
         let node = status.node.clone();
+        if self.membership.nodes.len() >= NODES && !self.membership.nodes.contains_key(&node) {
+            let detail = format!("{NODES} nodes are known already");
+            return self.refuse("overloaded", node.to_string(), Topic::Status(node).to_string(), detail, now);
+        }
         let was =
             self.membership.nodes.get(&node).map(|k| (k.status.online, k.status.boot, k.status.connection));
         let (online, boot, connection) = (status.online, status.boot, status.connection);
@@ -385,12 +397,14 @@ impl NodeMachine {
         }
         let me = self.id().clone();
         let silent = |k: &&Known| k.status.online && k.status.node != me && now.since(k.seen) > SILENCE;
-        let lost: Vec<NodeStatus> =
-            self.membership.nodes.values().filter(silent).map(|k| k.status.clone()).collect();
-        for mut status in lost {
-            let node = status.node.clone();
-            status.online = false;
-            self.status_known(status, now);
+        let lost: Vec<NodeId> =
+            self.membership.nodes.values().filter(silent).map(|k| k.status.node.clone()).collect();
+        for node in lost {
+            // Forgotten rather than marked: whatever it says next is news.
+            self.membership.nodes.remove(&node);
+            if let Some(directory) = &mut self.membership.directory {
+                directory.forget_presence(&node);
+            }
             self.node_lost(&node, now);
         }
     }

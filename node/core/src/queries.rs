@@ -19,7 +19,9 @@ const PAGE: usize = 200;
 /// Records in one answer, by size.
 const RECORDS_BYTES: usize = 140 * 1024;
 /// Jobs in one answer.
-const JOBS: usize = 500;
+const JOBS: usize = 250;
+/// Nodes in one answer.
+const NODES: usize = 300;
 /// Refusals in one answer.
 const RECENT: usize = 100;
 /// Candidates of one route, at most.
@@ -68,7 +70,8 @@ impl NodeMachine {
             Question::Agents { after } => self.agents(after.as_ref()),
             Question::Agent { agent } => self.agent(&agent),
             Question::Nodes => {
-                let nodes = self.membership.nodes.values().map(|known| known.status.clone()).collect();
+                let nodes =
+                    self.membership.nodes.values().take(NODES).map(|known| known.status.clone()).collect();
                 QueryAnswer::Nodes { nodes }
             }
             Question::Rejected => QueryAnswer::Rejected {

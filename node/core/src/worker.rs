@@ -34,7 +34,8 @@ pub struct Worker {
     running: BTreeMap<WorkId, Work>,
     waiting: VecDeque<Work>,
     lacking: BTreeMap<WorkId, Lacking>,
-    replies: BTreeMap<WorkId, WorkReply>,
+    /// Replies and, unless it is from before a restart, who asked.
+    replies: BTreeMap<WorkId, (Option<NodeId>, WorkReply)>,
     reply_order: VecDeque<WorkId>,
     started: BTreeSet<WorkId>,
     channels: BTreeMap<ClusterId, BTreeMap<EntryHash, Entry>>,
@@ -84,7 +85,7 @@ impl Worker {
 
     pub(crate) fn remember_finished(&mut self, reply: WorkReply) {
         self.started.remove(&reply.work);
-        self.keep(reply);
+        self.keep(None, reply);
     }
 
     /// Drops what waits for agents that are there no more.
@@ -93,8 +94,8 @@ impl Worker {
         self.waiting.retain(|work| agents.contains(work.agent.agent()));
     }
 
-    fn keep(&mut self, reply: WorkReply) {
-        if self.replies.insert(reply.work.clone(), reply.clone()).is_none() {
+    fn keep(&mut self, holder: Option<NodeId>, reply: WorkReply) {
+        if self.replies.insert(reply.work.clone(), (holder, reply.clone())).is_none() {
             self.reply_order.push_back(reply.work);
         }
         while self.reply_order.len() > REPLIES {
@@ -112,10 +113,23 @@ impl Worker {
         self.waiting.iter().filter(|w| w.agent == *agent).count()
     }
 
-    fn has(&self, work: &WorkId) -> bool {
-        self.running.contains_key(work)
-            || self.lacking.contains_key(work)
-            || self.waiting.iter().any(|w| w.work == *work)
+    /// Who asked for this work first, if it is known here.
+    fn holder_of(&self, work: &WorkId) -> Option<&NodeId> {
+        let queued = || self.waiting.iter().find(|w| w.work == *work).map(|w| &w.holder);
+        let lacking = || self.lacking.get(work).map(|l| &l.work.holder);
+        let replied = || self.replies.get(work).and_then(|(holder, _)| holder.as_ref());
+        self.running.get(work).map(|w| &w.holder).or_else(lacking).or_else(queued).or_else(replied)
+    }
+
+    /// Whether a refinement waits for this entry.
+    fn lacks(&self, hash: &EntryHash) -> bool {
+        self.lacking.values().any(|l| match &l.work.request {
+            Request::Refine { own, read, .. } => own == hash || read.contains(hash),
+            Request::Propose { .. }
+            | Request::Judge { .. }
+            | Request::Draft { .. }
+            | Request::Synthesise { .. } => false,
+        })
     }
 
     fn entry(&self, cluster: &ClusterId, hash: &EntryHash) -> Option<&Entry> {
@@ -126,7 +140,7 @@ impl Worker {
     fn own_proposal(&self, request: &Request, agent: &AgentId) -> Option<Proposal> {
         let Request::Judge { input, .. } = request else { return None };
         let claimed = input.proposals.iter().find(|p| p.by == *agent)?;
-        match &self.replies.get(&claimed.id)?.outcome {
+        match &self.replies.get(&claimed.id)?.1.outcome {
             WorkOutcome::Answered { content: Answer::Proposal { subtasks, edges } } => Some(Proposal {
                 id: claimed.id.clone(),
                 by: agent.clone(),
@@ -141,11 +155,22 @@ impl Worker {
 impl NodeMachine {
     /// Takes work for one of our agents, or repeats the reply to it.
     pub(crate) fn work(&mut self, work: Work, now: Time) {
-        if let Some(reply) = self.worker.replies.get(&work.work).cloned() {
+        let first = self.worker.holder_of(&work.work).cloned();
+        if first.as_ref().is_some_and(|holder| *holder != work.holder) {
+            let detail = format!("{} is another holder's", work.work);
+            return self.refuse(
+                "work-conflict",
+                work.holder.to_string(),
+                work.agent.to_string(),
+                detail,
+                now,
+            );
+        }
+        if let Some((_, reply)) = self.worker.replies.get(&work.work).cloned() {
             self.deliver(reply, &work.holder, now);
             return;
         }
-        if self.worker.has(&work.work) || work.deadline <= now {
+        if first.is_some() || work.deadline <= now {
             return;
         }
         let fail = |reason: &str, detail: String| WorkOutcome::Failed { reason: reason.to_owned(), detail };
@@ -333,7 +358,7 @@ impl NodeMachine {
             self.persist(NodeRecord::Finished { reply: Box::new(reply.clone()) });
         }
         if !passing {
-            self.worker.keep(reply.clone());
+            self.worker.keep(Some(work.holder.clone()), reply.clone());
         }
         self.status_changed();
         self.deliver(reply, &work.holder, now);
@@ -358,7 +383,8 @@ impl NodeMachine {
         }
         if self.worker.running.get(id).is_some_and(|w| w.holder == *from) {
             self.worker.running.remove(id);
-            self.effect(Effect::Abort { work: id.clone() });
+            // After the disk, like the question itself.
+            self.effect_after(Effect::Abort { work: id.clone() });
             self.status_changed();
             self.begin_waiting(now);
         }
@@ -385,7 +411,7 @@ impl NodeMachine {
         let late: Vec<WorkId> =
             self.worker.running.values().filter(|w| w.deadline <= now).map(|w| w.work.clone()).collect();
         for id in late {
-            self.effect(Effect::Abort { work: id.clone() });
+            self.effect_after(Effect::Abort { work: id.clone() });
             if let Some(work) = self.worker.running.remove(&id) {
                 let detail = "the agent did not answer before the deadline".to_owned();
                 let outcome = WorkOutcome::Failed { reason: "timeout".to_owned(), detail };
@@ -440,8 +466,10 @@ impl NodeMachine {
     }
 
     fn learn_entry(&mut self, cluster: &ClusterId, entry: Entry) {
+        let wanted = self.worker.lacks(entry.hash());
+        // What a refinement waits for always finds room, whatever else was posted.
         if let Some(channel) = self.worker.channels.get_mut(cluster)
-            && channel.len() < CHANNEL_ENTRIES
+            && (wanted || channel.len() < CHANNEL_ENTRIES)
         {
             channel.insert(entry.hash().clone(), entry);
         }

@@ -71,11 +71,10 @@ fn run(
     }
 }
 
-/// Appends and flushes; returns the last record written, if there was one.
+/// Appends, flushes and forgets, in the order it was told; returns the last record written, if there was one.
 fn write(store: &dyn Store, batch: Vec<Write>) -> Result<Option<u64>, StoreError> {
     let mut last = None;
     let mut bodies = Vec::new();
-    let mut forgotten = Vec::new();
     for one in batch {
         match one {
             Write::Record { seq, record } => {
@@ -83,16 +82,52 @@ fn write(store: &dyn Store, batch: Vec<Write>) -> Result<Option<u64>, StoreError
                 bodies.push((Stream::Job(record.job()), body));
                 last = Some(seq);
             }
-            Write::Forget(job) => forgotten.push(job),
+            Write::Forget(job) => {
+                // A job of the same id may begin anew behind this.
+                flush(store, &mut bodies)?;
+                store.truncate(&Stream::Job(job))?;
+            }
         }
     }
-    let appends: Vec<Append<'_>> = bodies.iter().map(|(stream, body)| Append { stream, body }).collect();
-    if !appends.is_empty() {
-        store.append(&appends)?;
-        store.sync()?;
-    }
-    for job in forgotten {
-        store.truncate(&Stream::Job(job))?;
-    }
+    flush(store, &mut bodies)?;
     Ok(last)
+}
+
+fn flush(store: &dyn Store, bodies: &mut Vec<(Stream, Vec<u8>)>) -> Result<(), StoreError> {
+    if bodies.is_empty() {
+        return Ok(());
+    }
+    let appends: Vec<Append<'_>> = bodies.iter().map(|(stream, body)| Append { stream, body }).collect();
+    store.append(&appends)?;
+    store.sync()?;
+    bodies.clear();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::ControlFlow;
+
+    use super::*;
+    use crate::store::MemoryStore;
+
+    #[test]
+    fn a_job_that_begins_anew_right_after_it_was_forgotten_is_kept() {
+        let store = MemoryStore::default();
+        let job: JobId = "job-again".parse().unwrap();
+        let started = |seq, n| Write::Record {
+            seq,
+            record: Box::new(NodeRecord::Started { work: foa_wire::WorkId::new(&job, n) }),
+        };
+        let batch = vec![started(1, 1), Write::Forget(job.clone()), started(2, 2)];
+        assert_eq!(write(&store, batch).unwrap(), Some(2));
+        let mut kept = Vec::new();
+        store
+            .replay(&mut |_, _, body| {
+                kept.push(serde_json::from_slice::<NodeRecord>(body).unwrap());
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        assert_eq!(kept, [NodeRecord::Started { work: foa_wire::WorkId::new(&job, 2) }]);
+    }
 }

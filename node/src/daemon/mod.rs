@@ -35,6 +35,9 @@ pub const MAX_JOBS: usize = 1000;
 /// Pieces of work waiting for one agent.
 pub const MAX_QUEUE: usize = 64;
 
+/// How long saying goodbye may take in all.
+const LEAVE_WITHIN: Duration = Duration::from_secs(6);
+
 /// All a node is made of.
 pub struct Options {
     /// Its name and key.
@@ -163,7 +166,16 @@ impl Daemon {
             let _ = tokio::time::timeout(grace, idle).await;
             let _ = self.inputs.send(shell::Told::Leave);
         }
-        self.task.await.context("the node's task was stopped")?
+        let abort = self.task.abort_handle();
+        match tokio::time::timeout(LEAVE_WITHIN, self.task).await {
+            Ok(ended) => ended.context("the node's task was stopped")?,
+            Err(_) => {
+                // What is on disk goes on at the next start; a broker that is away must not hold up the end.
+                tracing::warn!("the goodbye could not be said");
+                abort.abort();
+                Ok(())
+            }
+        }
     }
 }
 

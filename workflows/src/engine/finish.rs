@@ -125,7 +125,7 @@ impl JobMachine {
             self.withdraw(order, out);
         }
         self.sent.clear();
-        let result = self.result(why, synthesis, now);
+        let result = fitting(self.result(why, synthesis, now));
         self.commit(Step::Ended { result: Box::new(result) }, now, out);
     }
 
@@ -256,6 +256,59 @@ impl JobMachine {
             entry.usage = entry.usage.plus(&work.usage);
         }
         by_agent.into_values().collect()
+    }
+}
+
+/// Most bytes of a result: it must fit one envelope, and a record of the log, with room for both.
+const MOST_BYTES: usize = 200 * 1024;
+
+/// The same result, cut to what fits one message: what supports the answer goes before the answer does, and a warning
+/// says so.
+fn fitting(mut result: JobResult) -> JobResult {
+    let fits = |r: &JobResult| serde_json::to_vec(r).is_ok_and(|bytes| bytes.len() <= MOST_BYTES);
+    if fits(&result) {
+        return result;
+    }
+    result.warnings.truncate(20);
+    result.warnings.push("the result was cut to fit one message; the log has all of it".to_owned());
+    for (quote, text, answer) in [(300, 20_000, 100_000), (120, 4_000, 60_000), (0, 500, 20_000)] {
+        result.failures.truncate(50);
+        for part in &mut result.parts {
+            shorten(part, quote, text);
+        }
+        cut(&mut result.answer, answer);
+        if fits(&result) {
+            break;
+        }
+    }
+    result
+}
+
+fn shorten(part: &mut Part, quote: usize, most: usize) {
+    match &mut part.outcome {
+        PartOutcome::Failed { reason } => cut(reason, most),
+        PartOutcome::Answered { text, evidence, dissent, .. } => {
+            cut(text, most);
+            evidence.truncate(if quote == 0 { 0 } else { 5 });
+            for e in evidence {
+                cut(&mut e.quote, quote);
+                cut(&mut e.source, 200);
+            }
+            dissent.truncate(3);
+            for other in dissent {
+                cut(&mut other.contribution.text, quote);
+                other.contribution.evidence.clear();
+            }
+        }
+    }
+}
+
+/// The first `most` bytes of a text, at a character's end.
+fn cut(text: &mut String, most: usize) {
+    if text.len() > most {
+        let end = (0..=most).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
+        text.truncate(end);
+        text.push('…');
     }
 }
 

@@ -446,6 +446,7 @@ impl JobMachine {
         }
         let order = state.order.clone();
         self.sent.remove(&order.work);
+        let reply = WorkReply { usage: reply.usage.sane(), ..reply };
         let kept = match reply.outcome {
             WorkOutcome::Failed { reason, detail } => {
                 let usage = Some(reply.usage);

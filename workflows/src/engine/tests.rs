@@ -41,6 +41,8 @@ struct Script {
     manners: BTreeMap<u8, Manner>,
     price: Money,
     reject: BTreeSet<u8>,
+    /// Repeats of each answer's text, to make it long.
+    long: usize,
     log: Vec<Record>,
     sent: Vec<Work>,
     withdrawn: usize,
@@ -53,6 +55,7 @@ impl Script {
             manners: (1..=agents).map(|n| (n, Manner::Answers)).collect(),
             price: Money::ZERO,
             reject: BTreeSet::new(),
+            long: 1,
             log: Vec::new(),
             sent: Vec::new(),
             withdrawn: 0,
@@ -165,7 +168,7 @@ impl Script {
                 posted(n, work, &subtask.key, 0, Body::Draft(contribution(&text)))
             }
             (Request::Refine { subtask, round, .. }, Manner::Answers) => {
-                let text = format!("all answer {}", subtask.description);
+                let text = format!("all answer {} ", subtask.description).repeat(self.long).trim().to_owned();
                 posted(n, work, &subtask.key, *round, Body::Revision(contribution(&text)))
             }
             (Request::Synthesise { .. }, _) => {
@@ -414,4 +417,23 @@ fn every_plan_requires_the_policies_of_the_job() {
     let plan = script.result().plan.clone().unwrap();
     assert!(plan.subtasks().iter().all(|s| s.policies.contains(&"gdpr".parse().unwrap())));
     assert!(script.result().parts.iter().all(|p| matches!(p.outcome, PartOutcome::Answered { .. })));
+}
+
+#[test]
+fn a_result_fits_one_message_however_long_the_answers_are() {
+    let mut script = Script::new(3);
+    script.long = 6000;
+    script.start(JobSubmission::of("find the numbers, then add them up"));
+    let result = script.result();
+    assert!(serde_json::to_vec(result).unwrap().len() <= 200 * 1024);
+    assert!(result.answer.contains("all answer add them up"));
+    assert!(result.warnings.iter().any(|w| w.contains("cut to fit")), "{:?}", result.warnings);
+}
+
+#[test]
+fn an_agent_cannot_report_figures_that_nobody_can_read() {
+    let mut script = Script::new(1);
+    script.price = Money(i64::MAX);
+    script.start(JobSubmission::of("find the numbers, then add them up"));
+    assert!(script.result().usage.cost.0 < 1 << 53, "{}", script.result().usage.cost);
 }
