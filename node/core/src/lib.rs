@@ -8,6 +8,8 @@
 //!
 //! It does not know the encoding, sockets, configuration files, or how an agent is run.
 
+#[cfg(test)]
+mod authority;
 pub mod body;
 pub mod coordinator;
 pub mod effect;

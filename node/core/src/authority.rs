@@ -1,0 +1,133 @@
+//! Tests of who may do what: a stranger with a valid key of its own is still a stranger.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use foa_capability::{AgentProfile, Effects, Offer, Vector};
+use foa_wire::{AgentId, Boot, Connection, JobId, NodeId, NodeKey, Term, Time, Topic, WorkId};
+use foa_workflows::JobSubmission;
+use foa_workflows::job::{Accepted, Control, Durability};
+use foa_workflows::request::{Request, Work};
+use foa_workflows::work::ProposeLimits;
+
+use crate::body::Body;
+use crate::effect::{Advertised, Effect, Input, Output, Received};
+use crate::machine::{Config, Identity, NodeMachine};
+use crate::status::Role;
+
+const NOW: Time = Time::from_millis(1_000_000);
+
+fn identity(name: &str, seed: u8) -> Identity {
+    Identity::new(name.parse().unwrap(), NodeKey::from_seed([seed; 32]))
+}
+
+fn stranger() -> NodeId {
+    identity("stranger", 66).id().clone()
+}
+
+/// A connected coordinator with one agent.
+fn node() -> NodeMachine {
+    let config = Config {
+        roles: BTreeSet::from([Role::Coordinator, Role::Worker]),
+        operators: BTreeSet::new(),
+        accept_unsigned: false,
+        model: "test/2@0123456789ab".parse().unwrap(),
+        version: String::new(),
+        max_jobs: 10,
+        max_queue: 10,
+    };
+    let mut node = NodeMachine::new(identity("holder", 1), config, Boot(1), Vec::new()).unwrap();
+    let profile = AgentProfile {
+        name: "agent".parse().unwrap(),
+        description: "answers".to_owned(),
+        skills: Vec::new(),
+        policies: BTreeSet::new(),
+        offer: Offer { concurrency: 1, ..Offer::default() },
+        spec: None,
+        effects: Effects::Read,
+        kind: "test".to_owned(),
+        base_model: None,
+    };
+    let vectors = vec![Vector::new(vec![1.0, 0.0]).unwrap()];
+    node.handle(Input::Advertise(vec![Advertised { profile, vectors }]), NOW);
+    node.handle(Input::Connected { connection: Connection(1) }, NOW);
+    node
+}
+
+fn says(node: &mut NodeMachine, from: &NodeId, id: &str, topic: Topic, body: Body) -> Vec<Output> {
+    let received = Received {
+        topic,
+        from: Some(from.clone()),
+        boot: Boot(1),
+        id: Some(id.parse().unwrap()),
+        expires: Some(NOW + Duration::from_secs(60)),
+        body,
+        job: Some("job-of-somebody".parse().unwrap()),
+    };
+    node.handle(Input::Received(Box::new(received)), NOW)
+}
+
+fn refused(node: &NodeMachine, reason: &str) -> u64 {
+    node.refused().get(reason).copied().unwrap_or(0)
+}
+
+/// The node with a job of `owner`.
+fn holder_of_a_job(owner: &NodeId) -> (NodeMachine, JobId) {
+    let mut node = node();
+    says(&mut node, owner, "submission-1", Topic::Jobs, Body::JobSubmit(JobSubmission::of("do it")));
+    assert!(!node.idle(), "the job was not accepted");
+    (node, "job-of-somebody".parse().unwrap())
+}
+
+#[test]
+fn a_stranger_cannot_claim_a_job_away_from_its_holder() {
+    let owner = identity("owner", 2).id().clone();
+    let (mut node, job) = holder_of_a_job(&owner);
+    let thief = stranger();
+    let term = Term { number: 9, holder: thief.clone() };
+    let claim = Body::JobAccepted(Accepted { job, term, durability: Durability::Local });
+    let inbox = Topic::Inbox(node.id().clone());
+    let out = says(&mut node, &thief, "claim-0001", inbox, claim);
+    assert!(!out.iter().any(|o| matches!(o.effect, Effect::Forget(_))), "the log was given up");
+    assert!(!node.idle(), "the job was given up");
+    assert_eq!(refused(&node, "not-coordinator"), 1);
+}
+
+#[test]
+fn only_the_owner_cancels() {
+    let owner = identity("owner", 2).id().clone();
+    let (mut node, job) = holder_of_a_job(&owner);
+    let control = || Body::JobControl(Control::Cancel);
+    says(&mut node, &stranger(), "cancel-0001", Topic::JobControl(job.clone()), control());
+    assert!(!node.idle());
+    assert_eq!(refused(&node, "not-owner"), 1);
+    says(&mut node, &owner, "cancel-0002", Topic::JobControl(job), control());
+    assert!(node.idle());
+}
+
+#[test]
+fn work_belongs_to_the_holder_that_asked_first() {
+    let mut node = node();
+    let agent = AgentId::new("agent".parse().unwrap(), node.id().clone());
+    let work = |holder: &NodeId, task: &str| {
+        Body::Work(Box::new(Work {
+            work: WorkId::new(&"job-of-somebody".parse().unwrap(), 1),
+            agent: agent.clone(),
+            holder: holder.clone(),
+            deadline: NOW + Duration::from_secs(30),
+            cap: None,
+            request: Request::Propose { task: task.to_owned(), limits: ProposeLimits { min: 1, max: 4 } },
+        }))
+    };
+    let asks = |out: &[Output]| out.iter().filter(|o| matches!(o.effect, Effect::Ask { .. })).count();
+    let first = identity("first", 3).id().clone();
+    let topic = || Topic::Tasks(agent.clone());
+    let body = work(&first, "the real one");
+    assert_eq!(asks(&says(&mut node, &first, "work-00001", topic(), body)), 1);
+    let body = work(&stranger(), "mine");
+    assert_eq!(asks(&says(&mut node, &stranger(), "work-00002", topic(), body)), 0);
+    assert_eq!(refused(&node, "work-conflict"), 1);
+    let body = work(&first, "the real one");
+    says(&mut node, &first, "work-00003", topic(), body);
+    assert_eq!(refused(&node, "work-conflict"), 1, "a repeat by the holder is no conflict");
+}
