@@ -111,8 +111,9 @@ async fn show(mut client: Client, job: JobId, json: bool) -> Result<ExitCode, Fa
     if let Some(first) = records.first().filter(|r| r.index.0 > 1) {
         out.push_str(&format!("… {} earlier records\n", first.index.0 - 1));
     }
+    let mut telling = render::Telling::default();
     for record in &records {
-        out.push_str(&render::record(record, style));
+        out.push_str(&telling.line(record, style));
         out.push('\n');
     }
     if let Some(result) = &result {
@@ -127,14 +128,17 @@ async fn watch(mut client: Client, job: JobId, from: Option<u64>, json: bool) ->
     // Says at once when nobody knows the job, instead of waiting for ever.
     let answer = client.ask(&Question::Job { job: job.clone() }).await.map_err(failed_client)?;
     let QueryAnswer::Job { summary, records, result } = answer else { return Err(unexpected(&answer)) };
+    let mut telling = render::Telling::default();
     let style = terminal::stdout_style();
     let mut next = from.map_or(summary.records + 1, |from| from.max(1));
     // The answer leaves out the oldest records when they do not fit one message.
     let complete = records.first().is_some_and(|first| first.index.0 <= next);
     for record in records.iter().filter(|_| complete) {
         if record.index.0 >= next {
-            shown(record, json, style);
+            shown(record, json, &mut telling, style);
             next = record.index.0 + 1;
+        } else {
+            telling.heed(record);
         }
     }
     if let Some(result) = result.filter(|_| next > summary.records) {
@@ -158,7 +162,7 @@ async fn watch(mut client: Client, job: JobId, from: Option<u64>, json: bool) ->
                 early.insert(record.index, *record);
                 while let Some(record) = early.remove(&Index(next)) {
                     next += 1;
-                    shown(&record, json, style);
+                    shown(&record, json, &mut telling, style);
                 }
             }
             Some(Heard::Result(result)) if result.job == job => {
@@ -173,7 +177,7 @@ async fn watch(mut client: Client, job: JobId, from: Option<u64>, json: bool) ->
                     }
                 }
                 for record in early.into_values() {
-                    shown(&record, json, style);
+                    shown(&record, json, &mut telling, style);
                 }
                 client.close().await;
                 return ended(&result, json);
@@ -187,11 +191,11 @@ async fn watch(mut client: Client, job: JobId, from: Option<u64>, json: bool) ->
     }
 }
 
-fn shown(record: &Record, json: bool, style: render::Style) {
+fn shown(record: &Record, json: bool, telling: &mut render::Telling, style: render::Style) {
     if json {
         terminal::print_json_line(record);
     } else {
-        terminal::print(&render::record(record, style));
+        terminal::print(&telling.line(record, style));
     }
 }
 

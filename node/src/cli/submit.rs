@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use foa_capability::{Money, Policy};
 use foa_wire::JobId;
+use foa_workflows::JobResult;
 use foa_workflows::job::JobSubmission;
 use foa_workflows::result::Status;
 use foa_workflows::settings::Profile;
 use foa_workflows::work::SynthesisMode;
-use foa_workflows::{JobResult, Record};
 
 use super::terminal::Spinner;
 use super::{Place, Stop, failed_client, terminal};
@@ -168,6 +168,7 @@ async fn wait(
     spinner: &Spinner,
 ) -> Result<JobResult, Failure> {
     let style = terminal::stderr_style();
+    let mut telling = render::Telling::default();
     let mut last = 0;
     let mut heard = first;
     loop {
@@ -180,7 +181,7 @@ async fn wait(
             }
             Heard::Record(record) if record.job == *job && record.index.0 > last => {
                 last = record.index.0;
-                step(&record, spinner, style);
+                spinner.note(&telling.line(&record, style));
             }
             Heard::Progress(progress) if progress.job == *job => {
                 let who = progress.agent.map_or_else(|| progress.node.name().to_string(), |a| a.short());
@@ -200,10 +201,6 @@ async fn wait(
         }
         heard = client.next().await.ok_or_else(|| failed_client(crate::client::ClientError::Closed))?;
     }
-}
-
-fn step(record: &Record, spinner: &Spinner, style: render::Style) {
-    spinner.note(&render::record(record, style));
 }
 
 /// Prints the result; what failed exits with 1.

@@ -212,6 +212,7 @@ impl Demo {
         let begun = Instant::now();
         let spinner = terminal::Spinner::start("submitted");
         let mut heard = self.client.submit(&submission, Duration::from_secs(15)).await.map_err(failed)?;
+        let mut telling = render::Telling::default();
         let mut last = 0;
         loop {
             match heard {
@@ -220,7 +221,7 @@ impl Demo {
                 }
                 Heard::Record(record) if record.job == job && record.index.0 > last => {
                     last = record.index.0;
-                    spinner.note(&render::record(&record, style));
+                    spinner.note(&telling.line(&record, style));
                 }
                 Heard::Progress(progress) if progress.job == job => {
                     spinner.say(&render::brief(&progress.text, style.width.saturating_sub(4)));

@@ -6,7 +6,7 @@ mod result;
 mod route;
 
 pub use self::lists::{agents, card, jobs, nodes, rejected};
-pub use self::record::{phase, record};
+pub use self::record::{Telling, phase};
 pub use self::result::result;
 pub use self::route::route;
 

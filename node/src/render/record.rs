@@ -1,5 +1,7 @@
 //! One durable step of a job, as one line.
 
+use std::collections::BTreeMap;
+
 use foa_wire::{AgentId, ClusterId, Time};
 use foa_workflows::cluster::channel::{Body, Content};
 use foa_workflows::journal::{
@@ -42,13 +44,47 @@ pub fn phase(step: &Step) -> &'static str {
     }
 }
 
-/// The step on one line: `12:00:01.2 decompose   merged 3 proposals into 4 subtasks: …`.
-#[must_use]
-pub fn record(record: &Record, style: Style) -> String {
+/// Tells a job's log step by step. It remembers who was asked for what, since a reply names the work alone.
+#[derive(Clone, Debug, Default)]
+pub struct Telling {
+    asked: BTreeMap<u32, String>,
+}
+
+impl Telling {
+    /// The step on one line: `12:00:01.2 decompose   merged 3 proposals into 4 subtasks: …`.
+    #[must_use]
+    pub fn line(&mut self, record: &Record, style: Style) -> String {
+        self.heed(record);
+        line(record, &self.named(said(&record.step)), style)
+    }
+
+    /// Learns from a step that is not shown.
+    pub fn heed(&mut self, record: &Record) {
+        if let Step::Routed { orders, .. } | Step::Merged { orders, .. } | Step::Dispatched { orders } =
+            &record.step
+        {
+            self.asked.extend(orders.iter().map(|o| (o.work, o.agent.short())));
+        }
+    }
+
+    /// `#5 voted` as `calc@abacus voted`; a line that names the agent already loses its number.
+    fn named(&self, said: String) -> String {
+        let Some((number, rest)) = said.strip_prefix('#').and_then(|s| s.split_once(' ')) else {
+            return said;
+        };
+        match number.parse().ok().and_then(|work: u32| self.asked.get(&work)) {
+            Some(agent) if rest.starts_with(agent.as_str()) => rest.to_owned(),
+            Some(agent) => format!("{agent} {rest}"),
+            None => said,
+        }
+    }
+}
+
+fn line(record: &Record, said: &str, style: Style) -> String {
     let clock = clock(record.at);
     let phase = format!("{:<11}", phase(&record.step));
     let room = style.width.saturating_sub(clock.len() + phase.len() + 1);
-    let said = one_line(&said(&record.step), room);
+    let said = one_line(said, room);
     let said = match &record.step {
         Step::Failed { .. } | Step::Cancelled { .. } => style.yellow(&said),
         Step::Accepted { .. }
@@ -251,4 +287,23 @@ fn tally(ballots: &[Ballot]) -> String {
 pub(super) fn names<'a>(agents: impl Iterator<Item = &'a AgentId>) -> String {
     let names: Vec<String> = agents.map(AgentId::short).collect();
     if names.is_empty() { "nobody".to_owned() } else { names.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_is_told_by_who_was_asked() {
+        let telling = Telling { asked: BTreeMap::from([(5, "calc@abacus".to_owned())]) };
+        let cases = [
+            ("#5 voted for the plan", "calc@abacus voted for the plan"),
+            ("#5 calc@abacus (0.80): 42", "calc@abacus (0.80): 42"),
+            ("#6 voted for the plan", "#6 voted for the plan"),
+            ("merged 3 proposals", "merged 3 proposals"),
+        ];
+        for (said, told) in cases {
+            assert_eq!(telling.named(said.to_owned()), told);
+        }
+    }
 }
