@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use foa_capability::Money;
+use foa_capability::{Effects, Money};
 use foa_wire::{AgentId, ClusterId, Index, JobId, NodeId, Term, Time};
 use serde::{Deserialize, Serialize};
 
@@ -188,6 +188,9 @@ pub struct Scored {
     pub alpha: i64,
     /// What one piece of work may cost at worst.
     pub worst_case: Money,
+    /// Whether its work changes anything outside; then nobody else is given it when its outcome is unknown.
+    #[serde(default)]
+    pub effects: Effects,
     /// The model it runs on, if it says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_model: Option<String>,

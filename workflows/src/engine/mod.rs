@@ -618,6 +618,7 @@ fn scored(candidate: &Candidate) -> Scored {
         agent: candidate.agent.clone(),
         alpha,
         worst_case: candidate.worst_case,
+        effects: candidate.effects,
         base_model: candidate.base_model.clone(),
     }
 }

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use foa_capability::{Money, Offer, Vector};
+use foa_capability::{Effects, Money, Offer, Vector};
 use foa_wire::{AgentId, ClusterId, Time};
 
 use super::state::{ClusterState, WorkState, WorkStatus};
@@ -75,6 +75,14 @@ impl JobMachine {
         }
         let drafts: Vec<Entry> = self.state.drafts(key).into_iter().cloned().collect();
         match drafts.as_slice() {
+            [] if self.may_have_written(key) => {
+                let reason = format!(
+                    "whether it took effect is unknown, so nobody else was given it; {}",
+                    self.why_nobody_answered(key)
+                );
+                self.settle(key, SubtaskOutcome::Failed { reason }, now, out);
+                true
+            }
             [] => match self.reassign(key, now, out) {
                 None => false,
                 Some(true) => true,
@@ -324,6 +332,19 @@ impl JobMachine {
         }
     }
 
+    /// Whether an agent that changes something outside was asked and did not say that it changed nothing.
+    fn may_have_written(&self, key: &str) -> bool {
+        let is_draft = |p: &Purpose| matches!(p, Purpose::Draft { subtask } if subtask == key);
+        let writes = |agent: &AgentId| {
+            let team = &self.state.subtasks[key].team;
+            team.iter().any(|m| m.agent == *agent && m.effects == Effects::Write)
+        };
+        self.state.works_for(is_draft).any(|w| match &w.status {
+            WorkStatus::Failed(reason, _) => writes(&w.order.agent) && !REFUSALS.contains(&reason.as_str()),
+            WorkStatus::Open | WorkStatus::Answered(_) | WorkStatus::Posted(_) => false,
+        })
+    }
+
     /// Names everyone who was asked for a draft and what they said instead.
     fn why_nobody_answered(&self, key: &str) -> String {
         let is_draft = |p: &Purpose| matches!(p, Purpose::Draft { subtask } if subtask == key);
@@ -340,6 +361,9 @@ impl JobMachine {
         format!("nobody answered: {}", said.join("; "))
     }
 }
+
+/// Failures that say that the work was never begun.
+const REFUSALS: [&str; 5] = ["declined", "overloaded", "draining", "unknown-agent", "cap-too-low"];
 
 /// Where a cluster stands.
 enum Play {

@@ -41,6 +41,7 @@ struct Script {
     manners: BTreeMap<u8, Manner>,
     price: Money,
     reject: BTreeSet<u8>,
+    effects: Effects,
     /// Repeats of each answer's text, to make it long.
     long: usize,
     log: Vec<Record>,
@@ -55,6 +56,7 @@ impl Script {
             manners: (1..=agents).map(|n| (n, Manner::Answers)).collect(),
             price: Money::ZERO,
             reject: BTreeSet::new(),
+            effects: Effects::Read,
             long: 1,
             log: Vec::new(),
             sent: Vec::new(),
@@ -142,7 +144,7 @@ impl Script {
             price: self.price,
             worst_case: self.price,
             concurrency: 4,
-            effects: Effects::Read,
+            effects: self.effects,
             skills: BTreeSet::new(),
             base_model: None,
         }
@@ -436,4 +438,24 @@ fn an_agent_cannot_report_figures_that_nobody_can_read() {
     script.price = Money(i64::MAX);
     script.start(JobSubmission::of("find the numbers, then add them up"));
     assert!(script.result().usage.cost.0 < 1 << 53, "{}", script.result().usage.cost);
+}
+
+#[test]
+fn what_may_have_taken_effect_is_never_given_to_another() {
+    let mut script = Script::new(3);
+    script.effects = Effects::Write;
+    script.manners.insert(1, Manner::Silent);
+    let mut machine = script.start(JobSubmission::of("find the numbers, then add them up"));
+    while machine.state().phase() != Phase::Ended {
+        script.tick(&mut machine);
+    }
+    let drafted: BTreeSet<&AgentId> = script
+        .sent
+        .iter()
+        .filter(|w| matches!(&w.request, Request::Draft { subtask, .. } if subtask.description == "find the numbers"))
+        .map(|w| &w.agent)
+        .collect();
+    assert_eq!(drafted, BTreeSet::from([&agent(1)]), "{:?}", script.steps());
+    let Status::Failed { reason } = &script.result().status else { panic!("not failed") };
+    assert!(reason.contains("unknown"), "{reason}");
 }
