@@ -1,5 +1,5 @@
-//! Reads a folder of documents: Markdown, plain text and HTML (turned into Markdown). PDF is left out on purpose: the
-//! extractors we tried lose reading order without a word, and a wrong quotation is worse than none.
+//! Reads a folder of documents: Markdown, plain text and HTML (turned into Markdown). PDF is left out on purpose: an
+//! extractor that loses reading order quotes wrongly, and a wrong quotation is worse than none.
 
 use std::io;
 use std::path::{Path, PathBuf};
