@@ -35,6 +35,17 @@ impl Presence {
     /// everything said on it, whatever its number.
     #[must_use]
     pub fn order(&self) -> (Boot, Connection, bool, Sequence) {
-        (self.boot, self.connection, !self.online, self.seq)
+        order(self.boot, self.connection, self.online, self.seq)
     }
+}
+
+/// [`Presence::order`] of what says the same in another shape.
+#[must_use]
+pub fn order(
+    boot: Boot,
+    connection: Connection,
+    online: bool,
+    seq: Sequence,
+) -> (Boot, Connection, bool, Sequence) {
+    (boot, connection, !online, seq)
 }

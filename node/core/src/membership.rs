@@ -11,7 +11,7 @@ use std::time::Duration;
 use foa_capability::card::AgentCard;
 use foa_capability::delta::CardDelta;
 use foa_capability::directory::{Applied, Directory};
-use foa_capability::presence::{Load, Presence};
+use foa_capability::presence::{Load, Presence, order};
 use foa_wire::{AgentId, AgentName, NodeId, Sequence, Time, Topic, Version};
 use foa_workflows::engine;
 
@@ -291,7 +291,9 @@ impl NodeMachine {
         };
         let newer = match self.membership.nodes.get(&status.node) {
             None => true,
-            Some(known) => presence.order() > order(&known.status),
+            Some(Known { status: known, .. }) => {
+                presence.order() > order(known.boot, known.connection, known.online, known.seq)
+            }
         };
         if newer {
             if let Some(directory) = &mut self.membership.directory {
@@ -544,10 +546,6 @@ impl NodeMachine {
     pub(crate) fn clear_retained(&mut self, topic: Topic) {
         self.effect(Effect::Clear(topic));
     }
-}
-
-fn order(status: &NodeStatus) -> (foa_wire::Boot, foa_wire::Connection, bool, Sequence) {
-    (status.boot, status.connection, !status.online, status.seq)
 }
 
 #[cfg(test)]

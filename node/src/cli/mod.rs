@@ -30,6 +30,7 @@ pub mod terminal;
 
 pub(crate) use self::model::load as load_model;
 pub(crate) use self::signal::Stop;
+pub(crate) use self::submit::wait as wait_for;
 
 /// A federation of agents over MQTT: they advertise what they can do, break tasks down by consensus, refine answers
 /// together, and say what every answer rests on

@@ -161,7 +161,7 @@ fn left_running(job: &JobId) -> Result<ExitCode, Failure> {
 }
 
 /// Shows what happens until the job has ended.
-async fn wait(
+pub(crate) async fn wait(
     client: &mut Client,
     job: &JobId,
     first: Heard,

@@ -14,7 +14,7 @@ use foa_workflows::job::JobSubmission;
 use tokio::process::{Child, Command};
 
 use crate::cli::{Stop, terminal};
-use crate::client::{Client, ClientError, Heard, new_job_id};
+use crate::client::{Client, ClientError, new_job_id};
 use crate::config::{ClientConfig, Layers, defaults};
 use crate::exit::Failure;
 use crate::identity::Identity;
@@ -211,40 +211,12 @@ impl Demo {
         terminal::note(&format!("\n{} {question}\n", style.bold("asked:")));
         let begun = Instant::now();
         let spinner = terminal::Spinner::start("submitted");
-        let mut heard = self.client.submit(&submission, Duration::from_secs(15)).await.map_err(failed)?;
-        let mut telling = render::Telling::default();
-        let mut last = 0;
-        loop {
-            match heard {
-                Heard::Rejected(rejection) if rejection.job == job => {
-                    return Err(Failure::refused(anyhow::anyhow!("rejected, {}", rejection.refused)));
-                }
-                Heard::Record(record) if record.job == job && record.index.0 > last => {
-                    last = record.index.0;
-                    spinner.note(&telling.line(&record, style));
-                }
-                Heard::Progress(progress) if progress.job == job => {
-                    spinner.say(&render::brief(&progress.text, style.width.saturating_sub(4)));
-                }
-                Heard::Result(result) if result.job == job => {
-                    drop(spinner);
-                    let took =
-                        render::duration(u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX));
-                    terminal::note(&format!("\n{}\n", style.bold(&format!("answered in {took}"))));
-                    return Ok(*result);
-                }
-                Heard::Accepted(_)
-                | Heard::Rejected(_)
-                | Heard::Record(_)
-                | Heard::Progress(_)
-                | Heard::Result(_)
-                | Heard::Reply(..)
-                | Heard::Status(_)
-                | Heard::Lost(_)
-                | Heard::Back => {}
-            }
-            heard = self.client.next().await.ok_or_else(|| failed(ClientError::Closed))?;
-        }
+        let first = self.client.submit(&submission, Duration::from_secs(15)).await.map_err(failed)?;
+        let result = crate::cli::wait_for(&mut self.client, &job, first, &spinner).await?;
+        drop(spinner);
+        let took = render::duration(u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX));
+        terminal::note(&format!("\n{}\n", style.bold(&format!("answered in {took}"))));
+        Ok(result)
     }
 
     /// How others reach it, as commands to type.
