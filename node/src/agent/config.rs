@@ -78,6 +78,9 @@ pub enum AgentConfig {
         /// Goals, rules and principles it works by.
         #[serde(default)]
         spec: Option<String>,
+        /// Whether its work changes something outside, so that it must run at most once.
+        #[serde(default)]
+        effects: Effects,
         /// Most tokens of one reply.
         #[serde(default = "default_max_tokens")]
         max_tokens: u32,
@@ -249,6 +252,7 @@ pub async fn build(
             key_env,
             skills,
             spec,
+            effects,
             max_tokens,
             timeout_s,
             policies,
@@ -259,6 +263,7 @@ pub async fn build(
             let mut profile = profile(&name, "openai", description, policies, price, concurrency);
             profile.skills = skills;
             profile.spec = spec;
+            profile.effects = effects;
             profile.offer.price_per_1k_tokens = price_per_1k_tokens;
             profile.offer.token_budget = Some(WORST_ASK_TOKENS.saturating_add(2 * u64::from(max_tokens)));
             profile.offer.latency_ms = None;
@@ -338,7 +343,10 @@ mod tests {
         let corpus = read("kind = 'corpus'\nname = 'docs'\npath = 'docs'\ngrain = 'coarse'").unwrap();
         assert!(matches!(corpus, AgentConfig::Corpus { grain: Grain::Coarse, concurrency: 4, .. }));
         let model = "kind = 'openai'\nname = 'm'\ndescription = 'd'\nbase_url = 'http://x/v1'\nmodel = 'm'";
-        assert!(matches!(read(model).unwrap(), AgentConfig::Openai { max_tokens: 2048, .. }));
+        let found = read(model).unwrap();
+        assert!(matches!(found, AgentConfig::Openai { max_tokens: 2048, effects: Effects::Read, .. }));
+        let writer = read(&format!("{model}\neffects = 'write'")).unwrap();
+        assert!(matches!(writer, AgentConfig::Openai { effects: Effects::Write, .. }));
         let error = read("kind = 'calc'\nname = 'sums'\npath = 'x'").unwrap_err().to_string();
         assert!(error.contains("path"), "{error}");
         assert!(read("kind = 'oracle'\nname = 'x'").is_err());

@@ -35,6 +35,15 @@ pub(super) struct Completion {
     pub(super) tokens_out: u64,
 }
 
+/// How often a request may reach the endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tries {
+    /// Until it is answered.
+    Several,
+    /// Once at most: what it does must not be done twice.
+    Once,
+}
+
 /// An endpoint and its model.
 pub(super) struct Client {
     http: reqwest::Client,
@@ -46,7 +55,12 @@ pub(super) struct Client {
 }
 
 enum Attempt {
-    Again { reason: String, after: Option<Duration> },
+    /// It may succeed later. `begun`: the endpoint may be at it, or may have done it, all the same.
+    Again {
+        reason: String,
+        after: Option<Duration>,
+        begun: bool,
+    },
     Final(Failure),
 }
 
@@ -97,6 +111,7 @@ impl Client {
         messages: &[Message],
         name: &str,
         schema: &Value,
+        tries: Tries,
     ) -> Result<Completion, Failure> {
         let format =
             json!({"type": "json_schema", "json_schema": {"name": name, "strict": true, "schema": schema}});
@@ -114,7 +129,10 @@ impl Client {
             .with_max_times(RETRIES);
         let result = (|| self.attempt(&body))
             .retry(pace)
-            .when(|e| matches!(e, Attempt::Again { .. }))
+            .when(|e| match e {
+                Attempt::Again { begun, .. } => tries == Tries::Several || !begun,
+                Attempt::Final(_) => false,
+            })
             .adjust(|e, wait| match e {
                 Attempt::Again { after: Some(after), .. } => wait.map(|w| w.max(*after).min(LONGEST_WAIT)),
                 _ => wait,
@@ -127,16 +145,20 @@ impl Client {
     }
 
     async fn attempt(&self, body: &Value) -> Result<Completion, Attempt> {
-        let again = |reason: String| Attempt::Again { reason, after: None };
+        let again = |e: &reqwest::Error| Attempt::Again {
+            reason: describe(e),
+            after: None,
+            begun: !e.is_connect(),
+        };
         let mut request = self.http.post(&self.url).json(body);
         if let Some(key) = &self.key {
             request = request.bearer_auth(key);
         }
-        let mut response = request.send().await.map_err(|e| again(describe(&e)))?;
+        let mut response = request.send().await.map_err(|e| again(&e))?;
         let status = response.status();
         let after = response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()?.trim().parse().ok());
         let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|e| again(describe(&e)))? {
+        while let Some(chunk) = response.chunk().await.map_err(|e| again(&e))? {
             bytes.extend_from_slice(&chunk);
             if bytes.len() > MAX_REPLY {
                 return Err(Attempt::Final(Failure::TooLarge { limit: MAX_REPLY, found: bytes.len() }));
@@ -148,7 +170,8 @@ impl Client {
             let passing = status.is_server_error()
                 || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
             return Err(if passing {
-                Attempt::Again { reason, after: after.map(Duration::from_secs) }
+                let begun = status != StatusCode::TOO_MANY_REQUESTS;
+                Attempt::Again { reason, after: after.map(Duration::from_secs), begun }
             } else {
                 Attempt::Final(Failure::Refused { reason })
             });

@@ -2,7 +2,7 @@
 //!
 //! An ask becomes a prompt (`prompt`), the reply must have the shape asked for (`schema`): an unusable one is
 //! asked for once more with the problem named, then it is the failure `invalid-output`. What was spent is counted
-//! either way.
+//! either way. An agent with `effects = "write"` is asked to do something once at most: no repetition, no correction.
 
 mod client;
 mod prompt;
@@ -11,11 +11,11 @@ mod schema;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use foa_capability::{AgentProfile, Money};
+use foa_capability::{AgentProfile, Effects, Money};
 use foa_workflows::work::{Answer, Ask, Contribution, Evidence, Usage};
 use serde_json::Value;
 
-use self::client::{Client, Message};
+use self::client::{Client, Message, Tries};
 use super::{Agent, Context, Failure, Reply};
 
 /// Evidence kept with an answer.
@@ -60,14 +60,20 @@ impl OpenAi {
     async fn think(&self, ask: &Ask, spent: &mut Usage) -> Result<Answer, Failure> {
         let (name, schema) = shape(ask);
         let mut messages = prompt::messages(ask, self.profile.spec.as_deref());
-        let said = self.say(&messages, name, &schema, spent).await?;
+        // Whoever changes something when asked for an answer is asked once, and its words are taken as they are.
+        let writes = self.profile.effects == Effects::Write && matches!(ask, Ask::Draft { .. });
+        let tries = if writes { Tries::Once } else { Tries::Several };
+        let said = self.say(&messages, name, &schema, tries, spent).await?;
         let problem = match read(ask, &said) {
             Ok(answer) => return Ok(answer),
+            Err(problem) if writes => {
+                return Err(Failure::InvalidOutput { problem, usage: spent.clone() });
+            }
             Err(problem) => problem,
         };
         tracing::debug!(ask = name, problem, "model output asked for again");
         messages = prompt::corrected(messages, &said, &problem);
-        let said = self.say(&messages, name, &schema, spent).await?;
+        let said = self.say(&messages, name, &schema, tries, spent).await?;
         read(ask, &said).map_err(|problem| Failure::InvalidOutput { problem, usage: spent.clone() })
     }
 
@@ -76,9 +82,10 @@ impl OpenAi {
         messages: &[Message],
         name: &str,
         schema: &Value,
+        tries: Tries,
         spent: &mut Usage,
     ) -> Result<String, Failure> {
-        let completion = self.client.complete(messages, name, schema).await?;
+        let completion = self.client.complete(messages, name, schema, tries).await?;
         spent.tokens_in += completion.tokens_in;
         spent.tokens_out += completion.tokens_out;
         let offer = &self.profile.offer;

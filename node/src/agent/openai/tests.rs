@@ -163,3 +163,28 @@ fn a_cyclic_or_oversized_proposal_is_invalid() {
     let many = format!(r#"{{"subtasks":[{},{},{}],"edges":[]}}"#, item("s1"), item("s2"), item("s3"));
     assert!(read(&ask, &many).unwrap_err().contains("1 to 2 subtasks"));
 }
+
+#[tokio::test]
+async fn an_agent_that_writes_is_asked_once_whatever_comes_of_it() {
+    let writer = |url: &str| {
+        let mut agent = agent(url);
+        agent.profile.effects = foa_capability::Effects::Write;
+        agent
+    };
+    // A second request would find a good answer waiting.
+    for first in [says("no JSON at all"), http("503 Service Unavailable", "", "busy")] {
+        let (url, _served) = scripted(vec![first, says(GOOD)]).await;
+        let failure = writer(&url).answer(draft("Enter it"), context()).await.unwrap_err();
+        assert!(matches!(failure.name(), "invalid-output" | "unavailable"), "{failure}");
+    }
+    // Turned away before it began, it may be asked again; and a proposal changes nothing.
+    let (url, served) = scripted(vec![http("429 Too Many Requests", "", ""), says(GOOD)]).await;
+    assert!(writer(&url).answer(draft("Enter it"), context()).await.is_ok());
+    assert_eq!(served.await.unwrap().len(), 2);
+    let limits = foa_workflows::work::ProposeLimits { min: 1, max: 2 };
+    let ask = Ask::Propose { task: "Enter it".to_owned(), limits };
+    let plan = r#"{"subtasks":[{"key":"s1","description":"Enter it"}],"edges":[]}"#;
+    let (url, served) = scripted(vec![says("no JSON at all"), says(plan)]).await;
+    assert!(writer(&url).answer(ask, context()).await.is_ok());
+    assert_eq!(served.await.unwrap().len(), 2);
+}
