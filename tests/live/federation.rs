@@ -1,14 +1,14 @@
 //! A broker, nodes as processes, and the command line that asks them.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::broker::{Broker, Kind};
 use crate::process::{Ended, Process};
-use crate::program::{self, command};
+use crate::program::{self, command, command_of};
 
 /// Longer than anything short takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -28,34 +28,57 @@ impl Federation {
         }
         let folder = tempfile::tempdir().unwrap();
         let broker = Broker::start(kind, folder.path())?;
-        std::fs::write(
-            folder.path().join("client.toml"),
-            "[client]\nname = \"guest\"\nkey_file = \"guest.key\"\n",
-        )
-        .unwrap();
-        Some(Self { nodes: BTreeMap::new(), broker, folder })
+        let federation = Self { nodes: BTreeMap::new(), broker, folder };
+        let trust = federation.trust();
+        let client = format!("[client]\nname = \"guest\"\nkey_file = \"guest.key\"\n\n[broker]\n{trust}");
+        std::fs::write(federation.client(), client).unwrap();
+        Some(federation)
     }
 
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
+    /// The command line's configuration.
+    fn client(&self) -> PathBuf {
+        self.folder().join("client.toml")
+    }
+
+    /// The setting that makes the broker trusted, if it needs one.
+    fn trust(&self) -> String {
+        self.broker.ca().map(|ca| format!("ca_file = {ca:?}\n")).unwrap_or_default()
+    }
+
     /// Starts a node; the same name again is the same node with the same key and journal.
     pub(crate) fn start(&mut self, name: &str, roles: &[&str], agents: &str) {
+        self.start_at(&self.broker.url(), name, roles, agents);
+    }
+
+    /// The same, with another way to the broker.
+    pub(crate) fn start_at(&mut self, url: &str, name: &str, roles: &[&str], agents: &str) {
+        self.configure(url, name, roles, agents);
+        self.again(name);
+    }
+
+    fn configure(&self, url: &str, name: &str, roles: &[&str], agents: &str) {
         let file = self.folder().join(format!("{name}.toml"));
-        let (url, roles) = (self.broker.url(), roles.join("\", \""));
+        let (roles, trust) = (roles.join("\", \""), self.trust());
         let text = format!(
             "[node]\nname = \"{name}\"\ndata_dir = \"{name}\"\nroles = [\"{roles}\"]\n\n\
-             [broker]\nurl = \"{url}\"\n\n[limits]\ndrain_ms = 60000\n\n{agents}"
+             [broker]\nurl = \"{url}\"\n{trust}\n[limits]\ndrain_ms = 60000\n\n{agents}"
         );
         std::fs::write(&file, text).unwrap();
-        self.again(name);
     }
 
     /// Starts a node with the configuration it had before.
     pub(crate) fn again(&mut self, name: &str) {
+        self.again_as(program::foa(), name);
+    }
+
+    /// The same, as another binary.
+    pub(crate) fn again_as(&mut self, binary: &Path, name: &str) {
         let file = self.folder().join(format!("{name}.toml"));
-        let mut node = command(&["node", "--config"]);
+        let mut node = command_of(binary, &["node", "--config"]);
         let process = Process::start(name, node.arg(&file).current_dir(self.folder()));
         let before = self.nodes.insert(name.to_owned(), process);
         assert!(before.is_none(), "{name} runs already");
@@ -79,9 +102,18 @@ impl Federation {
 
     /// A command a person would type.
     pub(crate) fn begin(&self, args: &[&str]) -> Process {
+        self.begin_as(&self.client(), args)
+    }
+
+    fn begin_as(&self, config: &Path, args: &[&str]) -> Process {
         let mut client = command(args);
-        client.arg("--config").arg(self.folder().join("client.toml")).args(["--broker", &self.broker.url()]);
+        client.arg("--config").arg(config).args(["--broker", &self.broker.url()]);
         Process::start(&format!("foa {}", args[0]), &mut client)
+    }
+
+    /// A command with somebody else's configuration.
+    pub(crate) fn run_as(&self, config: &Path, args: &[&str]) -> Ended {
+        self.begin_as(config, args).end(2 * PATIENCE)
     }
 
     pub(crate) fn run(&self, args: &[&str]) -> Ended {

@@ -1,13 +1,13 @@
 //! A language model behind an OpenAI-compatible endpoint that thinks until the test lets it speak: a job stands still at
 //! a known point for as long as something is done to the federation.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use crate::endpoint::{Request, serve};
 use crate::federation::{PATIENCE, agent};
 
 /// A draft that waits for the test's word.
@@ -41,17 +41,9 @@ pub(crate) const ANSWER: &str = "The harbour of Eskby has three piers and a cran
 
 impl Gate {
     pub(crate) fn new() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared::default());
         let served = Arc::clone(&shared);
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let (Ok(stream), shared) = (stream, Arc::clone(&served)) else { return };
-                // A caller that went away meanwhile is what some scenarios are about.
-                std::thread::spawn(move || drop(serve(stream, &shared)));
-            }
-        });
+        let address = serve(move |request| answer(request, &served));
         Self { address, shared }
     }
 
@@ -131,51 +123,19 @@ impl Shared {
     }
 }
 
-fn serve(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
-    let request = read(&stream)?;
-    let model = request["model"].as_str().unwrap_or_default();
-    let content = match request["response_format"]["json_schema"]["name"].as_str() {
-        Some("propose") => {
+fn answer(request: &Request, shared: &Shared) -> Value {
+    match request.shape.as_str() {
+        "propose" => {
             let subtask = json!({"key": "s1", "description": "Describe the harbour of Eskby"});
             json!({"subtasks": [subtask], "edges": []})
         }
-        Some("judge") => json!({"approve": true, "reason": ""}),
-        Some("synthesise") => json!({"text": ANSWER}),
-        Some("draft") => {
-            shared.hold(model);
+        "judge" => json!({"approve": true, "reason": ""}),
+        "synthesise" => json!({"text": ANSWER}),
+        shape => {
+            if shape == "draft" {
+                shared.hold(&request.model);
+            }
             json!({"can_answer": true, "answer": ANSWER, "confidence": 0.9, "complete": true})
         }
-        _ => json!({"can_answer": true, "answer": ANSWER, "confidence": 0.9, "complete": true}),
-    };
-    let reply = json!({
-        "choices": [{"message": {"role": "assistant", "content": content.to_string()}}],
-        "usage": {"prompt_tokens": 100, "completion_tokens": 20},
-    })
-    .to_string();
-    write!(
-        stream,
-        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{reply}",
-        reply.len()
-    )
-}
-
-/// The body of a request.
-fn read(stream: &TcpStream) -> std::io::Result<Value> {
-    let mut reader = BufReader::new(stream);
-    let mut length = 0;
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line)?;
-        if line.trim().is_empty() {
-            break;
-        }
-        if let Some((name, value)) = line.split_once(':')
-            && name.eq_ignore_ascii_case("content-length")
-        {
-            length = value.trim().parse().unwrap_or(0);
-        }
     }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body)?;
-    Ok(serde_json::from_slice(&body).unwrap_or_default())
 }

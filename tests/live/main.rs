@@ -8,14 +8,20 @@
 
 mod answers;
 mod broker;
+mod certificates;
 mod demo;
 mod directory;
+mod endpoint;
 mod failures;
 mod federation;
 mod gate;
 mod hostile;
+mod kills;
 mod process;
 mod program;
 mod restarts;
+mod scribes;
+mod secure;
 mod stopping;
+mod submitter;
 mod wire;

@@ -47,7 +47,12 @@ fn build(profile: &Path) {
 
 /// A command of the binary in surroundings where nothing but its arguments configures it.
 pub(crate) fn command(args: &[&str]) -> Command {
-    let mut command = Command::new(foa());
+    command_of(foa(), args)
+}
+
+/// The same for another binary.
+pub(crate) fn command_of(binary: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(binary);
     command.args(args).stdin(Stdio::null());
     let ours = ["FOA_CACHE", "FOA_MODEL_DIR", "FOA_OFFLINE"];
     for (name, _) in std::env::vars_os() {

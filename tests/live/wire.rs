@@ -62,10 +62,15 @@ impl Wire {
         });
         let mut wire = Self { client, heard, early: Vec::new() };
         for filter in filters {
-            wire.client.subscribe(*filter, QoS::AtLeastOnce).unwrap();
-            wire.wait(|heard| matches!(heard, Heard::Agreed));
+            wire.subscribe(filter);
         }
         wire
+    }
+
+    /// Hears from now on also what matches, and what the broker keeps of it.
+    pub(crate) fn subscribe(&mut self, filter: &str) {
+        self.client.subscribe(filter, QoS::AtLeastOnce).unwrap();
+        self.wait(|heard| matches!(heard, Heard::Agreed));
     }
 
     /// Publishes and waits until the broker has it.

@@ -145,11 +145,8 @@ impl Client {
     }
 
     async fn attempt(&self, body: &Value) -> Result<Completion, Attempt> {
-        let again = |e: &reqwest::Error| Attempt::Again {
-            reason: describe(e),
-            after: None,
-            begun: !e.is_connect(),
-        };
+        let again =
+            |e: &reqwest::Error| Attempt::Again { reason: describe(e), after: None, begun: !e.is_connect() };
         let mut request = self.http.post(&self.url).json(body);
         if let Some(key) = &self.key {
             request = request.bearer_auth(key);
