@@ -1,6 +1,7 @@
 //! The shell around the machine: daemon, command line, agents, storage.
 
 pub mod agent;
+pub mod artifact;
 pub mod cli;
 pub mod client;
 pub mod config;

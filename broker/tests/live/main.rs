@@ -3,6 +3,7 @@
 mod broker;
 mod embedded;
 mod measure;
+mod p2p;
 mod peer;
 mod scenarios;
 

@@ -6,7 +6,7 @@ use crate::broker::{Kind, TestBroker};
 use crate::peer::{Peer, config};
 
 /// Resident memory of this process, in KiB.
-fn resident() -> u64 {
+pub(crate) fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
     line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).unwrap_or(0)

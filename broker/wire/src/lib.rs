@@ -12,6 +12,7 @@
     reason = "a refusal names the sender and key it met; it is rare, and made once per message"
 )]
 
+pub mod artifact;
 pub mod codec;
 pub mod envelope;
 pub mod id;
@@ -22,6 +23,7 @@ pub mod sign;
 pub mod time;
 pub mod topic;
 
+pub use artifact::{ArtifactId, PeerAddress};
 pub use envelope::{Envelope, Header};
 pub use id::{AgentId, AgentName, ClusterId, JobId, MessageId, NodeId, NodeName, WorkId};
 pub use jws::AgentCardSignature;

@@ -76,6 +76,16 @@ impl PublicKey {
         self.0.as_bytes()
     }
 
+    /// The key with these 32 bytes, as another protocol shows it.
+    ///
+    /// # Errors
+    /// When they are no point of the curve.
+    pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, InvalidEncoding> {
+        VerifyingKey::from_bytes(bytes)
+            .map(Self)
+            .map_err(|_| InvalidEncoding { wanted: "an Ed25519 public key", bytes: 32 })
+    }
+
     /// Whether `signature` is this key's over `message`. Strict: weak keys and malleable signatures fail.
     #[must_use]
     pub fn verifies(&self, message: &[u8], signature: &Signature) -> bool {
