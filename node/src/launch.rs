@@ -57,6 +57,7 @@ pub async fn start(config: &NodeConfig, embedder: Embedder) -> Result<Running, F
         store,
         embedder,
         operators: config.operators.clone(),
+        coordinators: config.coordinators.clone(),
         accept_unsigned: config.accept_unsigned,
     };
     let daemon = daemon::start(options).await.map_err(Failure::broken)?;

@@ -16,6 +16,7 @@ use foa_node_core::Body;
 use foa_node_core::gossip::{CardRequest, Cards, DirectoryDigest, Roll};
 use foa_node_core::query::{Query, QueryAnswer, QueryReply, Question};
 use foa_node_core::refusal::{EnforcementReport, Refusal};
+use foa_node_core::replica::{Message, Tip, What};
 use foa_node_core::status::{NodeStatus, Role};
 use foa_wire::envelope::{Envelope, Header};
 use foa_wire::{
@@ -114,7 +115,8 @@ fn work(number: u32, request: Request) -> Body {
     Body::Work(Box::new(Work {
         work: WorkId::new(&job(), number),
         agent: agent(),
-        holder: node(1),
+        term: term(),
+        replicas: vec![term().holder],
         deadline: NOW + Duration::from_secs(45),
         cap: Some(Money(2000)),
         request,
@@ -270,9 +272,22 @@ fn samples() -> Vec<Body> {
     };
     vec![
         Body::JobSubmit(submission()),
-        Body::JobAccepted(Accepted { job: job(), term: term(), durability: Durability::Local }),
+        Body::JobAccepted(Accepted {
+            job: job(),
+            term: term(),
+            durability: Durability::Local,
+            replicas: vec![term().holder],
+        }),
         Body::JobRejected(Rejection { job: job(), refused: Refused::Overloaded { retry_after_ms: 5000 } }),
-        Body::JobEvent(Box::new(record)),
+        Body::JobEvent(Box::new(record.clone())),
+        replica(What::Append { previous: None, records: vec![record.clone()], committed: Index(0) }),
+        replica(What::Stored { last: Index(1) }),
+        replica(What::Behind { last: Index(0) }),
+        replica(What::Prepare { replicas: vec![node(1), node(2), node(3)] }),
+        replica(What::Promise { tip: Some(Tip { term: term(), index: Index(1) }) }),
+        replica(What::Refuse { higher: Term { number: 3, holder: node(2) } }),
+        replica(What::Fetch { after: Index(0) }),
+        replica(What::Records { previous: None, records: vec![record] }),
         Body::JobProgress(Progress {
             job: job(),
             agent: Some(agent()),
@@ -311,6 +326,7 @@ fn samples() -> Vec<Body> {
         Body::Card(Box::new(card(1))),
         Body::CardDelta(Box::new(CardDelta::between(&card(1), &card(2)).unwrap())),
         Body::Digest(DirectoryDigest {
+            coordinators: BTreeMap::from([(node(3), NOW)]),
             digest: Digest::Agents { agents: BTreeMap::from([(agent(), mark)]) },
             answer: true,
         }),
@@ -329,10 +345,24 @@ fn samples() -> Vec<Body> {
     ]
 }
 
+fn replica(what: What) -> Body {
+    Body::Replica(Box::new(Message { job: job(), term: term(), what }))
+}
+
 /// Every type that a body can have. A new one does not compile without a place here, and does not pass without a sample.
 fn kinds(body: &Body) -> &'static [&'static str] {
     match body {
         Body::Work(_) => &["work.propose", "work.judge", "work.draft", "work.refine", "work.synthesise"],
+        Body::Replica(_) => &[
+            "replica.append",
+            "replica.stored",
+            "replica.behind",
+            "replica.prepare",
+            "replica.promise",
+            "replica.refuse",
+            "replica.fetch",
+            "replica.records",
+        ],
         Body::JobSubmit(_) | Body::JobAccepted(_) | Body::JobRejected(_) | Body::JobEvent(_) => {
             &["job.submit", "job.accepted", "job.rejected", "job.event"]
         }

@@ -29,6 +29,7 @@ impl Pair {
     fn new() -> Self {
         let config = Config {
             roles: [Role::Coordinator].into(),
+            coordinators: std::collections::BTreeSet::new(),
             operators: std::collections::BTreeSet::new(),
             accept_unsigned: true,
             model: agents::model(),
@@ -43,7 +44,7 @@ impl Pair {
             rank(&other) > rank(me.id())
         };
         let job = (0..).map(|n| format!("job-{n:05}").parse().unwrap()).find(first).unwrap();
-        let machine = NodeMachine::new(me, config, Boot(1), Vec::new()).unwrap();
+        let machine = NodeMachine::new(me, config, Boot(1), Vec::new());
         let mut pair = Self { machine, other, job, written: Vec::new(), sent: Vec::new(), messages: 0 };
         pair.input(Input::Connected { connection: Connection(1) }, NOW);
         pair.other_is(true, 1, NOW);
@@ -119,7 +120,8 @@ fn a_submission_kept_for_another_and_accepted_after_a_repeat_is_not_accepted_aga
 fn a_repeat_of_a_job_that_another_holds_is_left_to_it() {
     let mut pair = Pair::new();
     let term = Term::first(pair.other.clone());
-    let accepted = Accepted { job: pair.job.clone(), term, durability: Durability::Local };
+    let accepted =
+        Accepted { job: pair.job.clone(), term, durability: Durability::Local, replicas: Vec::new() };
     let me = pair.machine.id().clone();
     pair.receive(pair.other.clone(), Topic::Inbox(me), Body::JobAccepted(accepted), seconds(1));
     pair.other_is(false, 1, seconds(2));

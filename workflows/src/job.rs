@@ -44,18 +44,37 @@ pub struct JobSubmission {
     /// How the parts become one answer.
     #[serde(default)]
     pub synthesis: SynthesisMode,
-    /// Where the job's log must be kept before it counts as accepted.
-    #[serde(default)]
-    pub durability: Durability,
+    /// Where the job's log must be kept before a record counts. Missing: replicated where three or more coordinators are
+    /// enrolled, else local.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub durability: Option<Durability>,
 }
 
-/// Where a job's log must be kept before it counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Where a job's log must be kept before a record counts, and so what acceptance promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Durability {
-    /// On the coordinator's own disk; its job waits for it to come back.
-    #[default]
+    /// On the holder's own disk. When the holder is gone the job waits for it to come back; nobody takes over.
     Local,
+    /// On a majority of the replica set. Any one of three may be lost for good: another takes over.
+    Replicated,
+}
+
+impl Durability {
+    /// What a replica set of this many promises.
+    #[must_use]
+    pub fn of(replicas: usize) -> Self {
+        if replicas > 1 { Self::Replicated } else { Self::Local }
+    }
+
+    /// Its name on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Replicated => "replicated",
+        }
+    }
 }
 
 /// Why a submission is not taken.
@@ -126,6 +145,9 @@ pub struct Accepted {
     pub term: Term,
     /// What acceptance promises.
     pub durability: Durability,
+    /// Who keeps the log, in the order of succession: whoever of them comes after the holder may speak for the job too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replicas: Vec<NodeId>,
 }
 
 /// The coordinator's word that a job is not taken.

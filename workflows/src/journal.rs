@@ -50,6 +50,11 @@ pub enum Step {
         /// The numbers it runs with.
         settings: Settings,
     },
+    /// Another coordinator, or the same after a restart, goes on where the log ended. The first record of its term.
+    TookOver {
+        /// The term before.
+        from: Term,
+    },
     /// The task was routed and its best agents are asked for a breakdown.
     Routed {
         /// The candidates, best first, with their scores (‰).
@@ -149,7 +154,7 @@ pub enum Step {
         /// Who.
         by: NodeId,
     },
-    /// The job is over. Always the last record.
+    /// The job is over. Only a takeover may stand behind it.
     Ended {
         /// The result, as published.
         result: Box<JobResult>,
@@ -162,6 +167,7 @@ impl Step {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Accepted { .. } => "accepted",
+            Self::TookOver { .. } => "took_over",
             Self::Routed { .. } => "routed",
             Self::Answered { .. } => "answered",
             Self::Failed { .. } => "failed",

@@ -5,7 +5,7 @@
 //! proposer's node needs to recompute the merge for itself.
 
 use foa_capability::Money;
-use foa_wire::{AgentId, ClusterId, JobId, NodeId, Time, WorkId};
+use foa_wire::{AgentId, ClusterId, JobId, NodeId, Term, Time, WorkId};
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::channel::{Entry, EntryHash};
@@ -20,8 +20,11 @@ pub struct Work {
     pub work: WorkId,
     /// Who is to do it.
     pub agent: AgentId,
-    /// Who wants the reply, at its inbox.
-    pub holder: NodeId,
+    /// Who wants the reply, at its inbox: the holder of this term. A higher term's holder takes the work over.
+    pub term: Term,
+    /// Who may hold the job: a work id stays with the set that was named first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replicas: Vec<NodeId>,
     /// When the reply is no longer wanted.
     pub deadline: Time,
     /// The most it may cost; the agent must stop before.
@@ -30,6 +33,14 @@ pub struct Work {
     /// What is to be done.
     #[serde(flatten)]
     pub request: Request,
+}
+
+impl Work {
+    /// Who wants the reply.
+    #[must_use]
+    pub fn holder(&self) -> &NodeId {
+        &self.term.holder
+    }
 }
 
 /// What is to be done.

@@ -163,6 +163,19 @@ pub struct Contribution {
     pub complete: bool,
 }
 
+impl Contribution {
+    /// The same with figures that are within 0 and 1: what is no number is 0, and no message could carry it.
+    #[must_use]
+    pub fn sane(mut self) -> Self {
+        let within = |figure: f64| if figure.is_nan() { 0.0 } else { figure.clamp(0.0, 1.0) };
+        self.confidence = within(self.confidence);
+        for evidence in &mut self.evidence {
+            evidence.score = within(evidence.score);
+        }
+        self
+    }
+}
+
 /// Something an answer rests on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {

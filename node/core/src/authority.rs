@@ -30,13 +30,14 @@ fn node() -> NodeMachine {
     let config = Config {
         roles: BTreeSet::from([Role::Coordinator, Role::Worker]),
         operators: BTreeSet::new(),
+        coordinators: BTreeSet::new(),
         accept_unsigned: false,
         model: "test/2@0123456789ab".parse().unwrap(),
         version: String::new(),
         max_jobs: 10,
         max_queue: 10,
     };
-    let mut node = NodeMachine::new(identity("holder", 1), config, Boot(1), Vec::new()).unwrap();
+    let mut node = NodeMachine::new(identity("holder", 1), config, Boot(1), Vec::new());
     let profile = AgentProfile {
         name: "agent".parse().unwrap(),
         description: "answers".to_owned(),
@@ -85,7 +86,8 @@ fn a_stranger_cannot_claim_a_job_away_from_its_holder() {
     let (mut node, job) = holder_of_a_job(&owner);
     let thief = stranger();
     let term = Term { number: 9, holder: thief.clone() };
-    let claim = Body::JobAccepted(Accepted { job, term, durability: Durability::Local });
+    let claim =
+        Body::JobAccepted(Accepted { job, term, durability: Durability::Local, replicas: Vec::new() });
     let inbox = Topic::Inbox(node.id().clone());
     let out = says(&mut node, &thief, "claim-0001", inbox, claim);
     assert!(!out.iter().any(|o| matches!(o.effect, Effect::Forget(_))), "the log was given up");
@@ -113,7 +115,8 @@ fn work_belongs_to_the_holder_that_asked_first() {
         Body::Work(Box::new(Work {
             work: WorkId::new(&"job-of-somebody".parse().unwrap(), 1),
             agent: agent.clone(),
-            holder: holder.clone(),
+            term: Term { number: 1, holder: holder.clone() },
+            replicas: Vec::new(),
             deadline: NOW + Duration::from_secs(30),
             cap: None,
             request: Request::Propose { task: task.to_owned(), limits: ProposeLimits { min: 1, max: 4 } },

@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::gossip::{CardRequest, Cards, DirectoryDigest, Roll};
 use crate::query::{Query, QueryReply};
 use crate::refusal::EnforcementReport;
+use crate::replica::Message;
 use crate::status::NodeStatus;
 
 /// What a message says. `docs`: `broker/README.md` lists each with an example that a test keeps true.
@@ -24,6 +25,9 @@ pub enum Body {
     JobAccepted(Accepted),
     /// `job.rejected`: the same, when it is no.
     JobRejected(Rejection),
+    /// `replica.append`, `replica.stored`, `replica.behind`, `replica.prepare`, `replica.promise`, `replica.refuse`,
+    /// `replica.fetch`, `replica.records`: coordinators about one job's log.
+    Replica(Box<Message>),
     /// `job.event`: one committed record.
     JobEvent(Box<Record>),
     /// `job.progress`: something to show while it happens.
@@ -104,6 +108,7 @@ impl Body {
             Self::JobSubmit(_) => "job.submit",
             Self::JobAccepted(_) => "job.accepted",
             Self::JobRejected(_) => "job.rejected",
+            Self::Replica(message) => message.kind(),
             Self::JobEvent(_) => "job.event",
             Self::JobProgress(_) => "job.progress",
             Self::JobControl(_) => "job.control",
@@ -140,6 +145,7 @@ impl Body {
             Self::JobSubmit(body) => serde_json::to_value(body),
             Self::JobAccepted(body) => serde_json::to_value(body),
             Self::JobRejected(body) => serde_json::to_value(body),
+            Self::Replica(body) => serde_json::to_value(body),
             Self::JobEvent(body) => serde_json::to_value(body),
             Self::JobProgress(body) => serde_json::to_value(body),
             Self::JobControl(body) => serde_json::to_value(body),
@@ -179,6 +185,15 @@ impl Body {
             "job.submit" => Self::JobSubmit(typed(&kind, body)?),
             "job.accepted" => Self::JobAccepted(typed(&kind, body)?),
             "job.rejected" => Self::JobRejected(typed(&kind, body)?),
+            "replica.append" | "replica.stored" | "replica.behind" | "replica.prepare"
+            | "replica.promise" | "replica.refuse" | "replica.fetch" | "replica.records" => {
+                let message: Box<Message> = typed(&kind, body)?;
+                if message.kind() != kind {
+                    let detail = format!("it is a {}", message.kind());
+                    return Err(Unreadable::BadBody { kind, detail });
+                }
+                Self::Replica(message)
+            }
             "job.event" => Self::JobEvent(typed(&kind, body)?),
             "job.progress" => Self::JobProgress(typed(&kind, body)?),
             "job.control" => Self::JobControl(typed(&kind, body)?),

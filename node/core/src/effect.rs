@@ -6,7 +6,7 @@ use foa_wire::{AgentName, Boot, Connection, Filter, JobId, MessageId, NodeId, Ti
 use foa_workflows::work::{Answer, Ask, Usage};
 
 use crate::body::Body;
-use crate::journal::NodeRecord;
+use crate::journal::{NodeRecord, Stream};
 
 /// What happened.
 #[derive(Clone, Debug)]
@@ -153,8 +153,8 @@ pub enum Effect {
         /// The record.
         record: Box<NodeRecord>,
     },
-    /// Remove a job's records from the journal.
-    Forget(JobId),
+    /// Remove what belongs together from the journal.
+    Forget(Stream),
 }
 
 /// A message to publish.

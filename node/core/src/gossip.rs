@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use foa_capability::card::AgentCard;
 use foa_capability::digest::Digest;
-use foa_wire::{AgentId, NodeId};
+use foa_wire::{AgentId, NodeId, Time};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -13,6 +13,9 @@ use sha2::{Digest as _, Sha256};
 pub struct DirectoryDigest {
     /// The digest.
     pub digest: Digest,
+    /// Coordinators that count, there or not, and when each was last heard of.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub coordinators: BTreeMap<NodeId, Time>,
     /// Whether the peer should answer with its own digest (the first of an exchange asks, the answer does not).
     pub answer: bool,
 }

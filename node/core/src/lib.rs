@@ -20,6 +20,7 @@ pub mod membership;
 pub mod queries;
 pub mod query;
 pub mod refusal;
+pub mod replica;
 pub mod status;
 pub mod view;
 pub mod window;

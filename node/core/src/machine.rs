@@ -13,6 +13,7 @@ use crate::journal::NodeRecord;
 use crate::membership::Membership;
 use crate::queries::Asked;
 use crate::refusal::{Refusal, Refusals};
+use crate::replica::Durable;
 use crate::status::Role;
 use crate::window::Window;
 use crate::worker::Worker;
@@ -54,6 +55,8 @@ pub struct Config {
     pub roles: BTreeSet<Role>,
     /// Who may control any job.
     pub operators: BTreeSet<NodeId>,
+    /// The coordinators of the federation, if they are fixed; empty is whoever says to be one.
+    pub coordinators: BTreeSet<NodeId>,
     /// Whether submissions without a signature are taken.
     pub accept_unsigned: bool,
     /// The embedding model whose vectors it compares.
@@ -66,14 +69,6 @@ pub struct Config {
     pub max_queue: usize,
 }
 
-/// Why a journal cannot be taken up.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the log of job {job} is broken: {source}")]
-pub struct BrokenJournal {
-    job: foa_wire::JobId,
-    source: foa_workflows::engine::BrokenLog,
-}
-
 /// Everything a node decides.
 #[derive(Debug)]
 pub struct NodeMachine {
@@ -82,6 +77,8 @@ pub struct NodeMachine {
     pub(crate) boot: Boot,
     pub(crate) connection: Connection,
     pub(crate) connected: bool,
+    /// Since when, or until when.
+    pub(crate) connected_at: Time,
     pub(crate) draining: bool,
     pub(crate) membership: Membership,
     pub(crate) worker: Worker,
@@ -95,34 +92,34 @@ pub struct NodeMachine {
 }
 
 impl NodeMachine {
-    /// A node that starts, with what its journal holds from before.
-    ///
-    /// # Errors
-    /// When a job's log has a gap or no beginning.
-    pub fn new(
-        me: Identity,
-        config: Config,
-        boot: Boot,
-        journal: Vec<NodeRecord>,
-    ) -> Result<Self, BrokenJournal> {
-        let membership = Membership::new(&config, me.id().clone());
+    /// A node that starts, with what its journal holds from before. The log of a job that makes no sense is set aside
+    /// ([`NodeMachine::broken_logs`]).
+    #[must_use]
+    pub fn new(me: Identity, config: Config, boot: Boot, journal: Vec<NodeRecord>) -> Self {
+        let mut membership = Membership::new(&config, me.id().clone());
         let mut worker = Worker::default();
-        let mut logs: BTreeMap<foa_wire::JobId, Vec<foa_workflows::Record>> = BTreeMap::new();
+        let mut kept: BTreeMap<foa_wire::JobId, Vec<Durable>> = BTreeMap::new();
         for record in journal {
             match record {
-                NodeRecord::Job { record } => logs.entry(record.job.clone()).or_default().push(*record),
-                NodeRecord::Started { work } => worker.remember_started(work),
-                NodeRecord::Finished { reply } => worker.remember_finished(*reply),
+                NodeRecord::Job { record } => {
+                    kept.entry(record.job.clone()).or_default().push(Durable::Record(record));
+                }
+                NodeRecord::Promised { job, term } => {
+                    kept.entry(job).or_default().push(Durable::Promised(term));
+                }
+                NodeRecord::Started { work, until } => worker.remember_started(work, until),
+                NodeRecord::Finished { reply, until } => worker.remember_finished(*reply, until),
+                NodeRecord::Enrolled { node } => membership.remember_enrolled(node),
             }
         }
-        let coordinator =
-            Coordinator::recover(logs, me.id()).map_err(|(job, source)| BrokenJournal { job, source })?;
-        Ok(Self {
+        let coordinator = Coordinator::recover(kept, me.id());
+        Self {
             me,
             config,
             boot,
             connection: Connection(0),
             connected: false,
+            connected_at: Time::ZERO,
             draining: false,
             membership,
             worker,
@@ -133,7 +130,7 @@ impl NodeMachine {
             next_embed: 0,
             persisted: 0,
             out: Vec::new(),
-        })
+        }
     }
 
     /// Who this is.
@@ -152,7 +149,10 @@ impl NodeMachine {
     pub fn handle(&mut self, input: Input, now: Time) -> Vec<Output> {
         match input {
             Input::Connected { connection } => self.connected(connection, now),
-            Input::Disconnected => self.connected = false,
+            Input::Disconnected => {
+                self.connected = false;
+                self.retime_all();
+            }
             Input::Received(received) => self.received(*received, now),
             Input::Refused { reason, sender, subject, detail } => {
                 self.refuse(&reason, sender, subject, detail, now);
@@ -164,6 +164,7 @@ impl NodeMachine {
             Input::Drain => {
                 self.draining = true;
                 self.publish_status(now);
+                self.retime_all();
             }
             Input::Leave => self.leave(now),
             Input::Tick => self.tick(now),
@@ -197,6 +198,7 @@ impl NodeMachine {
 
     fn connected(&mut self, connection: Connection, now: Time) {
         self.connected = true;
+        self.connected_at = now;
         self.connection = connection;
         let me = self.id().clone();
         let mut filters = vec![
@@ -236,14 +238,14 @@ impl NodeMachine {
         {
             return;
         }
-        let Received { topic, from, body, job, .. } = message;
+        let Received { topic, from, boot, body, job, .. } = message;
         let Some(from) = from else {
             return self.bare(body, job, now);
         };
         match (&topic, body) {
             (Topic::Jobs, Body::JobSubmit(submission)) => self.submitted(submission, Some(from), job, now),
             (Topic::JobControl(id), Body::JobControl(control)) => self.control(id, &control, &from, now),
-            (Topic::Tasks(agent), Body::Work(work)) if work.agent == *agent && work.holder == from => {
+            (Topic::Tasks(agent), Body::Work(work)) if work.agent == *agent && *work.holder() == from => {
                 self.work(*work, now);
             }
             (Topic::Tasks(_), Body::WorkCancel(cancel)) => self.cancel_work(&cancel.work, &from, now),
@@ -253,6 +255,7 @@ impl NodeMachine {
             (Topic::Inbox(_), Body::JobAccepted(accepted)) if accepted.term.holder == from => {
                 self.accepted_elsewhere(&accepted, now);
             }
+            (Topic::Inbox(_), Body::Replica(message)) => self.replica_message(&from, boot, *message, now),
             (Topic::Inbox(_), Body::ChannelRequest(request)) => self.channel_request(&request, from, now),
             (Topic::Inbox(_), Body::ChannelEntries(entries)) => self.channel_entries(entries, now),
             (Topic::Inbox(_), Body::Digest(digest)) => self.digest(&digest, &from, now),

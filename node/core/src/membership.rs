@@ -18,6 +18,7 @@ use foa_workflows::engine;
 use crate::body::Body;
 use crate::effect::{Advertised, Effect};
 use crate::gossip::{self, CardRequest, Cards, DirectoryDigest, Roll};
+use crate::journal::NodeRecord;
 use crate::machine::{Config, NodeMachine};
 use crate::status::{NodeStatus, Role};
 
@@ -35,6 +36,10 @@ const FIRST_BEAT: Duration = Duration::from_millis(300);
 pub(crate) const CONFIRM_WITHIN: Duration = Duration::from_millis(1200);
 /// Nodes known, at most: ids cost nothing to make.
 const NODES: usize = 20_000;
+/// Coordinators that count, at most.
+const ENROLLED: usize = 64;
+/// A coordinator nobody has heard of for this long counts no more.
+const ENROLLED_FOR: Duration = Duration::from_secs(24 * 3600);
 /// Peers a digest goes to.
 const PEERS: usize = 3;
 /// A card lives this long and is issued anew at half of it.
@@ -51,6 +56,9 @@ pub struct Membership {
     pub(crate) directory: Option<Directory>,
     pub(crate) nodes: BTreeMap<NodeId, Known>,
     pub(crate) ready: bool,
+    /// Coordinators that count when replica sets are formed, and when each was last heard of.
+    pub(crate) enrolled: BTreeMap<NodeId, Time>,
+    fixed: bool,
     ready_at: Option<Time>,
     version: Version,
     status_seq: Sequence,
@@ -75,6 +83,8 @@ pub struct Own {
 pub struct Known {
     pub(crate) status: NodeStatus,
     pub(crate) seen: Time,
+    /// Since when it is there, gone, or draining, in this start of it.
+    pub(crate) since: Time,
 }
 
 impl Membership {
@@ -85,6 +95,8 @@ impl Membership {
             directory: coordinator.then(|| Directory::new(config.model.clone(), Some(me))),
             nodes: BTreeMap::new(),
             ready: false,
+            enrolled: config.coordinators.iter().map(|node| (node.clone(), Time::ZERO)).collect(),
+            fixed: !config.coordinators.is_empty(),
             ready_at: None,
             version: Version(0),
             status_seq: Sequence(0),
@@ -108,6 +120,28 @@ impl Membership {
     pub(crate) fn is_coordinator(&self, node: &NodeId) -> bool {
         let known = self.nodes.get(node);
         known.is_some_and(|k| k.status.online && k.status.roles.contains(&Role::Coordinator))
+    }
+
+    /// Whether a node counts as a coordinator, there or not.
+    pub(crate) fn is_enrolled(&self, node: &NodeId) -> bool {
+        self.enrolled.contains_key(node)
+    }
+
+    /// All coordinators that count, there or not, in the order in which they may hold this job.
+    pub(crate) fn enrolled_for(&self, job: &foa_wire::JobId, me: &NodeId) -> Vec<NodeId> {
+        let mut all: Vec<NodeId> = self.enrolled.keys().cloned().collect();
+        if !self.fixed && !self.enrolled.contains_key(me) {
+            all.push(me.clone());
+        }
+        all.sort();
+        all.sort_by_cached_key(|node| std::cmp::Reverse(gossip::rendezvous(job.as_str(), node)));
+        all
+    }
+
+    pub(crate) fn remember_enrolled(&mut self, node: NodeId) {
+        if !self.fixed {
+            self.enrolled.insert(node, Time::ZERO);
+        }
     }
 
     /// The online coordinators in the order in which they may hold this job.
@@ -266,9 +300,19 @@ impl NodeMachine {
             // A peer that can confirm the directory: ask it now instead of at the next beat.
             self.send_digest(&node, true, now);
         }
-        let reconnected = was.is_some_and(|(_, _, known)| known != connection);
-        if online && is_coordinator && self.is(Role::Coordinator) && (is_new || reconnected) {
-            self.claim_open_jobs(&node, now);
+        if !self.is(Role::Coordinator) {
+            return;
+        }
+        if online && is_coordinator {
+            self.enrol(&node, now);
+            let reconnected = was.is_some_and(|(_, _, known)| known != connection);
+            if is_new || reconnected {
+                self.coordinator_returned(&node, now);
+            }
+        }
+        let draining = self.membership.nodes.get(&node).is_some_and(|known| known.status.draining);
+        if is_new || !online || draining {
+            self.retime_all();
         }
     }
 
@@ -299,9 +343,53 @@ impl NodeMachine {
             if let Some(directory) = &mut self.membership.directory {
                 directory.presence(status.node.clone(), presence, now);
             }
-            self.membership.nodes.insert(status.node.clone(), Known { status, seen: now });
+            let before = self.membership.nodes.get(&status.node);
+            let mark = |s: &NodeStatus| (s.online, s.draining, s.boot);
+            let since = before.filter(|k| mark(&k.status) == mark(&status)).map_or(now, |k| k.since);
+            self.membership.nodes.insert(status.node.clone(), Known { status, seen: now, since });
         }
         newer
+    }
+
+    /// A coordinator counts from when it is first seen until nobody has heard of it for a day.
+    fn enrol(&mut self, node: &NodeId, seen: Time) {
+        let membership = &mut self.membership;
+        if let Some(known) = membership.enrolled.get_mut(node) {
+            *known = seen.max(*known);
+        } else if !membership.fixed && membership.enrolled.len() < ENROLLED && node != self.me.id() {
+            membership.enrolled.insert(node.clone(), seen);
+            self.persist(NodeRecord::Enrolled { node: node.clone() });
+        }
+    }
+
+    /// What a peer knows of coordinators we may never have seen.
+    fn enrolled_elsewhere(&mut self, theirs: &BTreeMap<NodeId, Time>, from: &NodeId, now: Time) {
+        if !self.is(Role::Coordinator) || !self.membership.is_enrolled(from) {
+            return;
+        }
+        for (node, seen) in theirs.iter().take(ENROLLED) {
+            let seen = (*seen).min(now);
+            if now.since(seen) < ENROLLED_FOR {
+                self.enrol(node, seen);
+            }
+        }
+    }
+
+    fn expire_enrolled(&mut self, now: Time) {
+        let there: Vec<NodeId> = self
+            .membership
+            .enrolled
+            .iter()
+            // Just loaded from disk, or just there.
+            .filter(|(node, seen)| **seen == Time::ZERO || self.membership.is_coordinator(node))
+            .map(|(node, _)| node.clone())
+            .collect();
+        for node in there {
+            self.membership.enrolled.insert(node, now);
+        }
+        if !self.membership.fixed {
+            self.membership.enrolled.retain(|_, seen| now.since(*seen) < ENROLLED_FOR);
+        }
     }
 
     fn node_lost(&mut self, node: &NodeId, now: Time) {
@@ -350,6 +438,7 @@ impl NodeMachine {
         self.membership.beats += 1;
         self.renew_cards(now);
         self.expire_nodes(now);
+        self.expire_enrolled(now);
         if !self.connected {
             return;
         }
@@ -408,6 +497,7 @@ impl NodeMachine {
                 directory.forget_presence(&node);
             }
             self.node_lost(&node, now);
+            self.retime_all();
         }
     }
 
@@ -440,12 +530,14 @@ impl NodeMachine {
 
     fn send_digest(&mut self, to: &NodeId, answer: bool, now: Time) {
         let Some(directory) = &self.membership.directory else { return };
-        let digest = DirectoryDigest { digest: directory.digest(), answer };
+        let coordinators = self.membership.enrolled.clone();
+        let digest = DirectoryDigest { digest: directory.digest(), answer, coordinators };
         self.command(Topic::Inbox(to.clone()), Body::Digest(digest), now);
     }
 
     /// A peer says what it holds: send what it lacks, ask for what we lack.
     pub(crate) fn digest(&mut self, theirs: &DirectoryDigest, from: &NodeId, now: Time) {
+        self.enrolled_elsewhere(&theirs.coordinators, from, now);
         let Some(directory) = &self.membership.directory else { return };
         let difference = directory.compare(&theirs.digest);
         let lacked: Vec<AgentCard> = difference
@@ -464,7 +556,8 @@ impl NodeMachine {
             }
         }
         if let Some(digest) = part {
-            let body = Body::Digest(DirectoryDigest { digest, answer: true });
+            let coordinators = BTreeMap::new();
+            let body = Body::Digest(DirectoryDigest { digest, answer: true, coordinators });
             self.command(Topic::Inbox(from.clone()), body, now);
         } else if theirs.answer {
             self.send_digest(from, false, now);
@@ -573,13 +666,14 @@ mod tests {
         let config = Config {
             roles: BTreeSet::from([Role::Worker]),
             operators: BTreeSet::new(),
+            coordinators: BTreeSet::new(),
             accept_unsigned: false,
             model: "test/8@0123456789ab".parse().unwrap(),
             version: String::new(),
             max_jobs: 1,
             max_queue: 1,
         };
-        let mut node = NodeMachine::new(identity("worker", 1), config, Boot(1), Vec::new()).unwrap();
+        let mut node = NodeMachine::new(identity("worker", 1), config, Boot(1), Vec::new());
         let start = Time::from_millis(1_000_000);
         assert_eq!(statuses(&node.handle(Input::Connected { connection: Connection(1) }, start)), 1);
         let later = start + Duration::from_secs(1);

@@ -7,6 +7,7 @@ use foa_capability::route::Query as RouteQuery;
 use foa_capability::{Money, Policy, Vector};
 use foa_wire::{AgentId, JobId, NodeId, Time, Topic};
 use foa_workflows::Record;
+use foa_workflows::engine::JobState;
 
 use crate::body::Body;
 use crate::coordinator::Held;
@@ -65,7 +66,7 @@ impl NodeMachine {
     pub(crate) fn query(&mut self, query: Query, asker: NodeId, now: Time) {
         let Query { id, question } = query;
         let answer = match question {
-            Question::Jobs => self.jobs(),
+            Question::Jobs => self.newest_jobs(),
             Question::Job { job } => self.job(&job),
             Question::Agents { after } => self.agents(after.as_ref()),
             Question::Agent { agent } => self.agent(&agent),
@@ -122,16 +123,19 @@ impl NodeMachine {
         self.answer(id, asker, answer, now);
     }
 
-    fn jobs(&self) -> QueryAnswer {
-        let mut jobs: Vec<JobSummary> = self.coordinator.jobs.values().map(summary).collect();
-        jobs.sort_by(|a, b| b.accepted.cmp(&a.accepted).then_with(|| a.job.cmp(&b.job)));
-        jobs.truncate(JOBS);
+    fn newest_jobs(&self) -> QueryAnswer {
+        let accepted = |held: &Held| held.committed().first().map(|record| record.at);
+        let known = self.coordinator.jobs.iter().filter_map(|(job, held)| Some((accepted(held)?, job, held)));
+        let mut newest: Vec<(Time, &JobId, &Held)> = known.collect();
+        newest.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(b.1)));
+        let jobs = newest.into_iter().take(JOBS).filter_map(|(.., held)| summary(held)).collect();
         QueryAnswer::Jobs { jobs }
     }
 
     fn job(&self, job: &JobId) -> QueryAnswer {
-        let Some(held) = self.coordinator.jobs.get(job) else {
-            return unknown("this coordinator does not hold that job");
+        let held = self.coordinator.jobs.get(job);
+        let Some((held, summary)) = held.and_then(|held| Some((held, summary(held)?))) else {
+            return unknown("this coordinator does not know that job");
         };
         let mut bytes = 0;
         let fits = |record: &&Record| {
@@ -139,11 +143,11 @@ impl NodeMachine {
             bytes <= RECORDS_BYTES
         };
         // The result has an answer of its own; its record would say everything twice.
-        let without_result = held.records.iter().filter(|r| r.step.name() != "ended");
+        let without_result = held.committed().iter().filter(|r| r.step.name() != "ended");
         let mut records: Vec<Record> = without_result.rev().take_while(fits).cloned().collect();
         records.reverse();
         let result = held.result().cloned().map(Box::new);
-        QueryAnswer::Job { summary: summary(held), records, result }
+        QueryAnswer::Job { summary, records, result }
     }
 
     fn agents(&self, after: Option<&AgentId>) -> QueryAnswer {
@@ -196,10 +200,11 @@ impl NodeMachine {
     }
 }
 
-fn summary(held: &Held) -> JobSummary {
-    let state = held.machine.state();
+/// What is committed of a job; the state of one we only keep a copy of is worked out from the copy.
+fn summary(held: &Held) -> Option<JobSummary> {
+    let state = JobState::replay(held.committed()).ok()?;
     let phase = state.result.as_ref().map_or(state.phase().name(), |result| result.status.name());
-    JobSummary {
+    Some(JobSummary {
         job: state.job.clone(),
         term: state.term.clone(),
         owner: state.owner.clone(),
@@ -209,7 +214,7 @@ fn summary(held: &Held) -> JobSummary {
         ended: state.result.as_ref().map(|r| r.ended),
         spent: state.budget.spent(),
         records: state.last.0,
-    }
+    })
 }
 
 fn short(text: &str) -> String {

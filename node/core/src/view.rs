@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use foa_capability::Directory;
+use foa_wire::{Index, JobId, Term};
+use foa_workflows::Record;
 
 use crate::machine::NodeMachine;
 
@@ -19,7 +21,42 @@ pub struct Backlog {
     pub jobs: usize,
 }
 
+/// One job, as this node's copy of its log has it.
+#[derive(Clone, Copy, Debug)]
+pub struct JobView<'a> {
+    /// The job.
+    pub job: &'a JobId,
+    /// Whether this node holds it.
+    pub holds: bool,
+    /// Whether this node asks for it.
+    pub campaigns: bool,
+    /// The highest term this node promised or follows.
+    pub promised: Option<&'a Term>,
+    /// The last record that counts; 0 is none.
+    pub committed: Index,
+    /// All records; those behind `committed` may still be replaced.
+    pub log: &'a [Record],
+}
+
 impl NodeMachine {
+    /// The jobs this node holds or keeps a copy of, by id.
+    pub fn jobs(&self) -> impl Iterator<Item = JobView<'_>> {
+        self.coordinator.jobs.iter().map(|(job, held)| JobView {
+            job,
+            holds: held.replica.holds(),
+            campaigns: held.replica.campaigns(),
+            promised: held.replica.promised(),
+            committed: held.replica.committed(),
+            log: held.replica.log(),
+        })
+    }
+
+    /// Jobs whose log on disk makes no sense, and why.
+    #[must_use]
+    pub fn broken_logs(&self) -> &BTreeMap<JobId, String> {
+        self.coordinator.broken()
+    }
+
     /// What this node knows of all agents; `None` when it keeps no directory.
     #[must_use]
     pub fn directory(&self) -> Option<&Directory> {

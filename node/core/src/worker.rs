@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use foa_capability::presence::Load;
 use foa_capability::profile::Effects;
-use foa_wire::{AgentId, AgentName, ClusterId, NodeId, Time, Topic, WorkId};
+use foa_wire::{AgentId, AgentName, ClusterId, JobId, NodeId, Term, Time, Topic, WorkId};
 use foa_workflows::cluster::channel::{Body as EntryBody, Content, Entry, EntryHash};
 use foa_workflows::decompose::merge::verify;
 use foa_workflows::decompose::proposal::Proposal;
@@ -16,15 +16,21 @@ use foa_workflows::work::{Answer, Ask, PeerContribution, Usage};
 
 use crate::body::Body;
 use crate::effect::{Effect, NoAnswer};
-use crate::journal::NodeRecord;
+use crate::journal::{NodeRecord, Stream};
 use crate::machine::NodeMachine;
 
 /// Replies kept for repeats, at most.
 const REPLIES: usize = 2000;
+/// Side-effecting pieces of work remembered, at most.
+const EFFECTS: usize = 10_000;
+/// How long after its deadline side-effecting work is remembered: its holder gave it up at the deadline.
+const EFFECTS_FOR: Duration = Duration::from_secs(3600);
 /// Channels followed at once, at most; the oldest is left first.
 const CHANNELS: usize = 500;
 /// Entries kept of one channel, at most.
 const CHANNEL_ENTRIES: usize = 500;
+/// How often that is looked at.
+const EFFECTS_CHECKED: Duration = Duration::from_secs(60);
 /// How long a refinement waits for the entries it should read before it goes on without them.
 const ENTRIES_WAIT: Duration = Duration::from_secs(5);
 
@@ -34,12 +40,42 @@ pub struct Worker {
     running: BTreeMap<WorkId, Work>,
     waiting: VecDeque<Work>,
     lacking: BTreeMap<WorkId, Lacking>,
-    /// Replies and, unless it is from before a restart, who asked.
-    replies: BTreeMap<WorkId, (Option<NodeId>, WorkReply)>,
+    /// Replies and who asked.
+    replies: BTreeMap<WorkId, (Bound, WorkReply)>,
     reply_order: VecDeque<WorkId>,
-    started: BTreeSet<WorkId>,
+    /// Side-effecting work that was begun, and what came of it. On disk too, until nobody can ask for it any more.
+    effects: BTreeMap<WorkId, Effected>,
     channels: BTreeMap<ClusterId, BTreeMap<EntryHash, Entry>>,
     channel_order: VecDeque<ClusterId>,
+    effects_checked: Option<Time>,
+}
+
+impl Bound {
+    /// Why this work is not for the one who asks: a name and who holds it.
+    fn objection(&self, work: &Work) -> Option<(&'static str, &Term)> {
+        if work.term.holder != self.term.holder && !self.replicas.contains(work.holder()) {
+            Some(("work-conflict", &self.term))
+        } else if work.term < self.term {
+            Some(("stale-term", &self.term))
+        } else {
+            None
+        }
+    }
+}
+
+/// Who may ask for a piece of work: the holder of this term, or of a higher one if it is of the same set.
+#[derive(Clone, Debug)]
+struct Bound {
+    term: Term,
+    replicas: Vec<NodeId>,
+}
+
+/// Side-effecting work that was begun.
+#[derive(Debug)]
+struct Effected {
+    /// What came of it; `None` while it runs, or when a crash came between.
+    reply: Option<WorkReply>,
+    until: Time,
 }
 
 /// A refinement that waits for entries.
@@ -79,13 +115,12 @@ impl Worker {
         load
     }
 
-    pub(crate) fn remember_started(&mut self, work: WorkId) {
-        self.started.insert(work);
+    pub(crate) fn remember_started(&mut self, work: WorkId, until: Time) {
+        self.effects.insert(work, Effected { reply: None, until });
     }
 
-    pub(crate) fn remember_finished(&mut self, reply: WorkReply) {
-        self.started.remove(&reply.work);
-        self.keep(None, reply);
+    pub(crate) fn remember_finished(&mut self, reply: WorkReply, until: Time) {
+        self.effects.insert(reply.work.clone(), Effected { reply: Some(reply), until });
     }
 
     /// Drops what waits for agents that are there no more.
@@ -94,8 +129,8 @@ impl Worker {
         self.waiting.retain(|work| agents.contains(work.agent.agent()));
     }
 
-    fn keep(&mut self, holder: Option<NodeId>, reply: WorkReply) {
-        if self.replies.insert(reply.work.clone(), (holder, reply.clone())).is_none() {
+    fn keep(&mut self, bound: Bound, reply: WorkReply) {
+        if self.replies.insert(reply.work.clone(), (bound, reply.clone())).is_none() {
             self.reply_order.push_back(reply.work);
         }
         while self.reply_order.len() > REPLIES {
@@ -113,12 +148,25 @@ impl Worker {
         self.waiting.iter().filter(|w| w.agent == *agent).count()
     }
 
-    /// Who asked for this work first, if it is known here.
-    fn holder_of(&self, work: &WorkId) -> Option<&NodeId> {
-        let queued = || self.waiting.iter().find(|w| w.work == *work).map(|w| &w.holder);
-        let lacking = || self.lacking.get(work).map(|l| &l.work.holder);
-        let replied = || self.replies.get(work).and_then(|(holder, _)| holder.as_ref());
-        self.running.get(work).map(|w| &w.holder).or_else(lacking).or_else(queued).or_else(replied)
+    /// Who asked for this work, if it is known here.
+    fn bound(&self, work: &WorkId) -> Option<Bound> {
+        let of = |w: &Work| Bound { term: w.term.clone(), replicas: w.replicas.clone() };
+        let queued = || self.waiting.iter().find(|w| w.work == *work).map(of);
+        let lacking = || self.lacking.get(work).map(|l| of(&l.work));
+        let replied = || self.replies.get(work).map(|(bound, _)| bound.clone());
+        self.running.get(work).map(of).or_else(lacking).or_else(queued).or_else(replied)
+    }
+
+    /// A successor asks from now on.
+    fn rebind(&mut self, work: &WorkId, term: &Term) {
+        let waiting = self.waiting.iter_mut().filter(|w| w.work == *work);
+        let lacking = self.lacking.get_mut(work).map(|l| &mut l.work);
+        for known in self.running.get_mut(work).into_iter().chain(waiting).chain(lacking) {
+            known.term.clone_from(term);
+        }
+        if let Some((bound, _)) = self.replies.get_mut(work) {
+            bound.term.clone_from(term);
+        }
     }
 
     /// Whether a refinement waits for this entry.
@@ -155,25 +203,29 @@ impl Worker {
 impl NodeMachine {
     /// Takes work for one of our agents, or repeats the reply to it.
     pub(crate) fn work(&mut self, work: Work, now: Time) {
-        let first = self.worker.holder_of(&work.work).cloned();
-        if first.as_ref().is_some_and(|holder| *holder != work.holder) {
-            let detail = format!("{} is another holder's", work.work);
-            return self.refuse(
-                "work-conflict",
-                work.holder.to_string(),
-                work.agent.to_string(),
-                detail,
-                now,
-            );
+        let bound = self.worker.bound(&work.work);
+        if let Some(objection) = bound.as_ref().and_then(|bound| bound.objection(&work)) {
+            let (sender, subject) = (work.holder().to_string(), work.agent.to_string());
+            let detail = format!("{} is held by {}", work.work, objection.1);
+            return self.refuse(objection.0, sender, subject, detail, now);
         }
-        if let Some((_, reply)) = self.worker.replies.get(&work.work).cloned() {
-            self.deliver(reply, &work.holder, now);
+        if bound.is_some() {
+            self.worker.rebind(&work.work, &work.term);
+        }
+        let replied = self.worker.replies.get(&work.work).map(|(_, reply)| reply);
+        let effected = || self.worker.effects.get(&work.work)?.reply.as_ref();
+        if let Some(reply) = replied.or_else(effected).cloned() {
+            self.deliver(reply, work.holder(), now);
             return;
         }
-        if first.is_some() || work.deadline <= now {
+        if bound.is_some() || work.deadline <= now {
             return;
         }
         let fail = |reason: &str, detail: String| WorkOutcome::Failed { reason: reason.to_owned(), detail };
+        if self.worker.effects.contains_key(&work.work) {
+            let detail = "it was begun before a crash; whether it took effect is unknown".to_owned();
+            return self.reply_to(&work, fail("unknown", detail), Usage::default(), now);
+        }
         let Some(own) = self.membership.own.get(work.agent.agent()) else {
             let detail = format!("wanted an agent of this node, found {}", work.agent);
             return self.reply_to(&work, fail("unknown-agent", detail), Usage::default(), now);
@@ -183,11 +235,12 @@ impl NodeMachine {
             let detail = "this node is shutting down".to_owned();
             return self.reply_to(&work, fail("draining", detail), Usage::default(), now);
         }
-        let concurrency = usize::try_from(profile.offer.concurrency.max(1)).unwrap_or(usize::MAX);
-        if profile.effects == Effects::Write && self.worker.started.contains(&work.work) {
-            let detail = "it was begun before a crash; whether it took effect is unknown".to_owned();
-            return self.reply_to(&work, fail("unknown", detail), Usage::default(), now);
+        let writes = profile.effects == Effects::Write && matches!(work.request, Request::Draft { .. });
+        if writes && self.worker.effects.len() >= EFFECTS {
+            let detail = format!("{EFFECTS} side-effecting pieces of work are remembered already");
+            return self.reply_to(&work, fail("overloaded", detail), Usage::default(), now);
         }
+        let concurrency = usize::try_from(profile.offer.concurrency.max(1)).unwrap_or(usize::MAX);
         if let Some(cap) = work.cap.filter(|cap| profile.offer.worst_case() > *cap) {
             let detail = format!("wanted a cap of at least {}, found {cap}", profile.offer.worst_case());
             return self.reply_to(&work, fail("cap-too-low", detail), Usage::default(), now);
@@ -229,7 +282,7 @@ impl NodeMachine {
             if !missing.is_empty() {
                 let request =
                     ChannelRequest { job: work.work.job(), cluster: cluster.clone(), entries: missing };
-                let topic = Topic::Inbox(work.holder.clone());
+                let topic = Topic::Inbox(work.holder().clone());
                 self.command(topic, Body::ChannelRequest(request), now);
                 let until = (now + ENTRIES_WAIT).min(work.deadline);
                 self.worker.lacking.insert(work.work.clone(), Lacking { work, until });
@@ -259,8 +312,9 @@ impl NodeMachine {
             cap: work.cap,
         };
         if writes && matches!(work.request, Request::Draft { .. }) {
-            self.persist(NodeRecord::Started { work: work.work.clone() });
-            self.worker.started.insert(work.work.clone());
+            let until = work.deadline + EFFECTS_FOR;
+            self.persist(NodeRecord::Started { work: work.work.clone(), until });
+            self.worker.remember_started(work.work.clone(), until);
             self.effect_after(effect);
         } else {
             self.effect(effect);
@@ -305,7 +359,7 @@ impl NodeMachine {
         let Some(work) = self.worker.running.remove(id) else { return };
         let outcome = match outcome {
             Err(NoAnswer { reason, detail }) => WorkOutcome::Failed { reason, detail },
-            Ok(Answer::Contribution(contribution)) => match self.entry_for(&work, contribution) {
+            Ok(Answer::Contribution(contribution)) => match self.entry_for(&work, contribution.sane()) {
                 Some(entry) => WorkOutcome::Posted { entry: Box::new(entry) },
                 None => {
                     let detail = format!("wanted an answer to {}", work.request.kind());
@@ -354,14 +408,17 @@ impl NodeMachine {
         // "Try later" is no outcome to hold on to: a repeat may find room.
         let passing = matches!(&reply.outcome, WorkOutcome::Failed { reason, .. }
             if reason == "overloaded" || reason == "draining");
-        if self.worker.started.remove(&work.work) {
-            self.persist(NodeRecord::Finished { reply: Box::new(reply.clone()) });
+        let began = self.worker.effects.get(&work.work).filter(|effected| effected.reply.is_none());
+        if let Some(until) = began.map(|effected| effected.until) {
+            self.persist(NodeRecord::Finished { reply: Box::new(reply.clone()), until });
+            self.worker.remember_finished(reply.clone(), until);
         }
         if !passing {
-            self.worker.keep(Some(work.holder.clone()), reply.clone());
+            let bound = Bound { term: work.term.clone(), replicas: work.replicas.clone() };
+            self.worker.keep(bound, reply.clone());
         }
         self.status_changed();
-        self.deliver(reply, &work.holder, now);
+        self.deliver(reply, work.holder(), now);
     }
 
     fn deliver(&mut self, reply: WorkReply, holder: &NodeId, now: Time) {
@@ -377,11 +434,11 @@ impl NodeMachine {
 
     /// The holder no longer wants a piece of work.
     pub(crate) fn cancel_work(&mut self, id: &WorkId, from: &NodeId, now: Time) {
-        self.worker.waiting.retain(|w| !(w.work == *id && w.holder == *from));
-        if self.worker.lacking.get(id).is_some_and(|l| l.work.holder == *from) {
+        self.worker.waiting.retain(|w| !(w.work == *id && w.holder() == from));
+        if self.worker.lacking.get(id).is_some_and(|l| l.work.holder() == from) {
             self.worker.lacking.remove(id);
         }
-        if self.worker.running.get(id).is_some_and(|w| w.holder == *from) {
+        if self.worker.running.get(id).is_some_and(|w| w.holder() == from) {
             self.worker.running.remove(id);
             // After the disk, like the question itself.
             self.effect_after(Effect::Abort { work: id.clone() });
@@ -407,6 +464,7 @@ impl NodeMachine {
                 self.ask(lacking.work, now);
             }
         }
+        self.forget_effects(now);
         self.worker.waiting.retain(|w| w.deadline > now);
         let late: Vec<WorkId> =
             self.worker.running.values().filter(|w| w.deadline <= now).map(|w| w.work.clone()).collect();
@@ -419,6 +477,22 @@ impl NodeMachine {
             }
         }
         self.begin_waiting(now);
+    }
+
+    /// Side-effecting work nobody can ask for any more.
+    fn forget_effects(&mut self, now: Time) {
+        if self.worker.effects_checked.is_some_and(|at| now.since(at) < EFFECTS_CHECKED) {
+            return;
+        }
+        self.worker.effects_checked = Some(now);
+        let jobs: BTreeSet<JobId> = self.worker.effects.keys().map(WorkId::job).collect();
+        for job in jobs {
+            let of_job = |id: &WorkId| id.job() == job;
+            if self.worker.effects.iter().filter(|(id, _)| of_job(id)).all(|(_, e)| e.until <= now) {
+                self.worker.effects.retain(|id, _| !of_job(id));
+                self.effect_after(Effect::Forget(Stream::Work(job)));
+            }
+        }
     }
 
     /// Follows a channel, leaving the oldest when there are too many.

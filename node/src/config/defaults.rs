@@ -100,6 +100,15 @@ pub const SETTINGS: &[Setting] = &[
         about: "ids of those who may control every job",
     },
     Setting {
+        path: "node.coordinators",
+        env: "FOA_COORDINATORS",
+        kind: Kind::List,
+        // Whoever says to be one: nothing to set up. Naming them keeps strangers, and partitions among newcomers, out of
+        // the replica sets.
+        default: Some(""),
+        about: "ids of the federation's coordinators, the same on all of them; empty is whoever says to be one",
+    },
+    Setting {
         path: "node.accept_unsigned",
         env: "FOA_ACCEPT_UNSIGNED",
         kind: Kind::Bool,

@@ -55,6 +55,8 @@ pub struct NodeConfig {
     pub roles: Vec<Role>,
     /// Who may control every job.
     pub operators: BTreeSet<NodeId>,
+    /// The federation's coordinators, if they are fixed; empty is whoever says to be one.
+    pub coordinators: BTreeSet<NodeId>,
     /// Whether unsigned jobs are taken.
     pub accept_unsigned: bool,
     /// The broker.
@@ -181,6 +183,7 @@ impl Layers {
             data_dir,
             roles: self.roles()?,
             operators: self.each("node.operators")?,
+            coordinators: self.each("node.coordinators")?,
             accept_unsigned: self.yes("node.accept_unsigned").unwrap_or_else(|| broker.is_loopback()),
             credentials: self.credentials()?,
             ca: self.path("broker.ca_file"),

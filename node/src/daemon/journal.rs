@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc as blocking;
 use std::thread;
 
-use foa_node_core::journal::NodeRecord;
-use foa_wire::JobId;
+use foa_node_core::journal::{self as node_core, NodeRecord};
 use tokio::sync::mpsc;
 
 use crate::store::{Append, Store, StoreError, Stream};
@@ -13,7 +12,7 @@ use crate::store::{Append, Store, StoreError, Stream};
 /// What the disk is told.
 enum Write {
     Record { seq: u64, record: Box<NodeRecord> },
-    Forget(JobId),
+    Forget(node_core::Stream),
 }
 
 /// The writing side of a node's store.
@@ -38,8 +37,8 @@ impl Journal {
         let _ = self.writes.send(Write::Record { seq, record });
     }
 
-    pub(super) fn forget(&self, job: JobId) {
-        let _ = self.writes.send(Write::Forget(job));
+    pub(super) fn forget(&self, stream: node_core::Stream) {
+        let _ = self.writes.send(Write::Forget(stream));
     }
 
     /// The last record that is on disk, each time it grows; an error ends the node. Cancel-safe.
@@ -79,18 +78,26 @@ fn write(store: &dyn Store, batch: Vec<Write>) -> Result<Option<u64>, StoreError
         match one {
             Write::Record { seq, record } => {
                 let body = serde_json::to_vec(&record).expect("records have string keys and finite numbers");
-                bodies.push((Stream::Job(record.job()), body));
+                bodies.push((kept_as(record.stream()), body));
                 last = Some(seq);
             }
-            Write::Forget(job) => {
+            Write::Forget(stream) => {
                 // A job of the same id may begin anew behind this.
                 flush(store, &mut bodies)?;
-                store.truncate(&Stream::Job(job))?;
+                store.truncate(&kept_as(stream))?;
             }
         }
     }
     flush(store, &mut bodies)?;
     Ok(last)
+}
+
+fn kept_as(stream: node_core::Stream) -> Stream {
+    match stream {
+        node_core::Stream::Node => Stream::Node,
+        node_core::Stream::Job(job) => Stream::Job(job),
+        node_core::Stream::Work(job) => Stream::Work(job),
+    }
 }
 
 fn flush(store: &dyn Store, bodies: &mut Vec<(Stream, Vec<u8>)>) -> Result<(), StoreError> {
@@ -114,12 +121,15 @@ mod tests {
     #[test]
     fn a_job_that_begins_anew_right_after_it_was_forgotten_is_kept() {
         let store = MemoryStore::default();
-        let job: JobId = "job-again".parse().unwrap();
+        let job: foa_wire::JobId = "job-again".parse().unwrap();
         let started = |seq, n| Write::Record {
             seq,
-            record: Box::new(NodeRecord::Started { work: foa_wire::WorkId::new(&job, n) }),
+            record: Box::new(NodeRecord::Started {
+                work: foa_wire::WorkId::new(&job, n),
+                until: foa_wire::Time::ZERO,
+            }),
         };
-        let batch = vec![started(1, 1), Write::Forget(job.clone()), started(2, 2)];
+        let batch = vec![started(1, 1), Write::Forget(node_core::Stream::Work(job.clone())), started(2, 2)];
         assert_eq!(write(&store, batch).unwrap(), Some(2));
         let mut kept = Vec::new();
         store
@@ -128,6 +138,7 @@ mod tests {
                 ControlFlow::Continue(())
             })
             .unwrap();
-        assert_eq!(kept, [NodeRecord::Started { work: foa_wire::WorkId::new(&job, 2) }]);
+        let until = foa_wire::Time::ZERO;
+        assert_eq!(kept, [NodeRecord::Started { work: foa_wire::WorkId::new(&job, 2), until }]);
     }
 }

@@ -56,6 +56,8 @@ pub struct Options {
     pub embedder: Embedder,
     /// Who may control any job.
     pub operators: BTreeSet<NodeId>,
+    /// The federation's coordinators, if they are fixed.
+    pub coordinators: BTreeSet<NodeId>,
     /// Whether submissions without a signature are taken.
     pub accept_unsigned: bool,
 }
@@ -83,7 +85,7 @@ pub struct Daemon {
 /// Starts a node. It connects in the background; [`Daemon::ready`] says when it takes part.
 ///
 /// # Errors
-/// When the journal cannot be read or belongs to a broken job, or an agent's texts cannot be embedded.
+/// When the journal cannot be read, or an agent's texts cannot be embedded.
 pub async fn start(options: Options) -> anyhow::Result<Daemon> {
     let identity = CoreIdentity::new(options.identity.id().name().clone(), options.identity.key().clone());
     let boot = next_boot(&*options.store)?;
@@ -91,13 +93,14 @@ pub async fn start(options: Options) -> anyhow::Result<Daemon> {
     let config = Config {
         roles: options.roles.iter().copied().collect(),
         operators: options.operators,
+        coordinators: options.coordinators,
         accept_unsigned: options.accept_unsigned,
         model: options.embedder.model().clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         max_jobs: MAX_JOBS,
         max_queue: MAX_QUEUE,
     };
-    let mut machine = NodeMachine::new(identity.clone(), config, boot, journal)?;
+    let mut machine = NodeMachine::new(identity.clone(), config, boot, journal);
     let advertised = describe(&options.agents, &options.embedder).await?;
     let first = machine.handle(Input::Advertise(advertised), now());
     let node = machine.id().clone();

@@ -271,8 +271,8 @@ impl Shell {
                 self.parts.journal.append(seq, record);
                 Ok(())
             }
-            Effect::Forget(job) => {
-                self.parts.journal.forget(job);
+            Effect::Forget(stream) => {
+                self.parts.journal.forget(stream);
                 Ok(())
             }
         }

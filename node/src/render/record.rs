@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use foa_wire::{AgentId, ClusterId, Time};
+use foa_wire::{AgentId, ClusterId, Term, Time};
 use foa_workflows::cluster::channel::{Body, Content};
 use foa_workflows::journal::{
     Adoption, Ballot, Cluster, Order, Purpose, Record, Reply, Scored, Step, SubtaskOutcome,
@@ -16,6 +16,7 @@ use super::{Style, count, one_line};
 pub fn phase(step: &Step) -> &'static str {
     match step {
         Step::Accepted { .. } => "accept",
+        Step::TookOver { .. } => "take over",
         Step::Routed { .. } | Step::Assigned { .. } | Step::Reassigned { .. } => "route",
         Step::Merged { .. } => "decompose",
         Step::Adopted { .. } => "vote",
@@ -55,7 +56,11 @@ impl Telling {
     #[must_use]
     pub fn line(&mut self, record: &Record, style: Style) -> String {
         self.heed(record);
-        line(record, &self.named(said(&record.step)), style)
+        let said = match &record.step {
+            Step::TookOver { from } => took_over(record, from),
+            step => said(step),
+        };
+        line(record, &self.named(said), style)
     }
 
     /// Learns from a step that is not shown.
@@ -86,7 +91,7 @@ fn line(record: &Record, said: &str, style: Style) -> String {
     let room = style.width.saturating_sub(clock.len() + phase.len() + 1);
     let said = one_line(said, room);
     let said = match &record.step {
-        Step::Failed { .. } | Step::Cancelled { .. } => style.yellow(&said),
+        Step::Failed { .. } | Step::Cancelled { .. } | Step::TookOver { .. } => style.yellow(&said),
         Step::Accepted { .. }
         | Step::Routed { .. }
         | Step::Answered { .. }
@@ -101,6 +106,15 @@ fn line(record: &Record, said: &str, style: Style) -> String {
         | Step::Ended { .. } => said,
     };
     format!("{} {}{said}", style.dim(&clock), style.bold(&phase))
+}
+
+fn took_over(record: &Record, from: &Term) -> String {
+    let by = &record.term.holder;
+    if *by == from.holder {
+        format!("{} is back and goes on in term {}", by.name(), record.term.number)
+    } else {
+        format!("{} took over from {} in term {}", by.name(), from.holder.name(), record.term.number)
+    }
 }
 
 /// `12:00:01.2` of a time, UTC.
@@ -168,6 +182,7 @@ fn said(step: &Step) -> String {
             ),
             SubtaskOutcome::Failed { reason } => format!("{subtask} failed: {reason}"),
         },
+        Step::TookOver { from } => format!("taken over from {}", from.holder.name()),
         Step::Cancelled { by } => format!("cancelled by {}", by.name()),
         Step::Ended { result } => format!(
             "{} after {}: {}",

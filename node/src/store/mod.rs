@@ -71,13 +71,15 @@ pub struct Append<'a> {
     pub body: &'a [u8],
 }
 
-/// What a record belongs to. Text form: `node`, or `job/` and the job's id.
+/// What a record belongs to. Text form: `node`, or `job/` or `work/` and the job's id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stream {
     /// The node's own: what it was asked to do, and what it answered.
     Node,
     /// One job's log.
     Job(JobId),
+    /// What the node's agents did for a job.
+    Work(JobId),
 }
 
 impl fmt::Display for Stream {
@@ -85,13 +87,14 @@ impl fmt::Display for Stream {
         match self {
             Self::Node => f.write_str("node"),
             Self::Job(job) => write!(f, "job/{job}"),
+            Self::Work(job) => write!(f, "work/{job}"),
         }
     }
 }
 
 /// A text that names no stream.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("wanted a stream like node or job/<id>, found {found:?}")]
+#[error("wanted a stream like node, job/<id> or work/<id>, found {found:?}")]
 pub struct UnknownStream {
     found: String,
 }
@@ -104,6 +107,7 @@ impl FromStr for Stream {
         match text.split_once('/') {
             None if text == "node" => Ok(Self::Node),
             Some(("job", id)) => id.parse().map(Self::Job).map_err(|_| unknown()),
+            Some(("work", id)) => id.parse().map(Self::Work).map_err(|_| unknown()),
             None | Some(_) => Err(unknown()),
         }
     }

@@ -113,6 +113,7 @@ impl Client {
             | Body::Cards(_)
             | Body::Roll(_)
             | Body::Status(_)
+            | Body::Replica(_)
             | Body::Query(_)
             | Body::QueryReply(_)
             | Body::Enforcement(_) => {}

@@ -54,6 +54,7 @@ impl Message {
                 let there = if status.online { "online" } else { "offline" };
                 format!(" {there} {}.{}.{}", status.boot, status.connection, status.seq)
             }
+            Body::Replica(message) => format!(" {} {}", message.job, message.term.number),
             Body::JobRejected(_)
             | Body::JobProgress(_)
             | Body::JobControl(_)

@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use foa_node_core::effect::{Advertised, Effect, Output};
-use foa_node_core::journal::NodeRecord;
+use foa_node_core::journal::{NodeRecord, Stream};
 use foa_node_core::status::Role;
 use foa_node_core::{Identity, Input, NodeMachine};
-use foa_wire::{AgentName, Boot, JobId, Time, WorkId};
+use foa_wire::{AgentName, Boot, Time, WorkId};
 
 use super::agents::{self, Agent};
 use super::link::{Lanes, Message, Sender};
@@ -44,7 +44,7 @@ pub struct Node {
 /// A disk.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
-    durable: BTreeMap<JobId, Vec<NodeRecord>>,
+    durable: BTreeMap<Stream, Vec<NodeRecord>>,
     pending: Vec<Write>,
     /// Whether a sync is under way.
     pub syncing: bool,
@@ -55,7 +55,7 @@ pub struct Disk {
 #[derive(Clone, Debug)]
 enum Write {
     Record(u64, Box<NodeRecord>),
-    Forget(JobId),
+    Forget(Stream),
 }
 
 #[derive(Debug)]
@@ -70,7 +70,7 @@ pub enum Act {
     /// Anything but the journal.
     Effect(Effect),
     /// A job's records will be removed from the disk.
-    Forgot(JobId),
+    Forgot(Stream),
     /// The message needs no repeat.
     Acknowledge(Delivery),
 }
@@ -163,9 +163,9 @@ impl Node {
                 written.push((*record).clone());
                 self.disk.pending.push(Write::Record(seq, record));
             }
-            Effect::Forget(job) => {
-                self.disk.pending.push(Write::Forget(job.clone()));
-                acts.push(Act::Forgot(job));
+            Effect::Forget(stream) => {
+                self.disk.pending.push(Write::Forget(stream.clone()));
+                acts.push(Act::Forgot(stream));
             }
             Effect::Send(_)
             | Effect::Subscribe(_)
@@ -222,13 +222,13 @@ impl Disk {
             match write {
                 Write::Record(seq, record) => {
                     last = Some(seq);
-                    self.durable.entry(record.job()).or_default().push(*record);
+                    self.durable.entry(record.stream()).or_default().push(*record);
                 }
-                Write::Forget(job) => forgotten.push(job),
+                Write::Forget(stream) => forgotten.push(stream),
             }
         }
-        for job in forgotten {
-            self.durable.remove(&job);
+        for stream in forgotten {
+            self.durable.remove(&stream);
         }
         last
     }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use foa_node_core::effect::{Effect, EmbedId, NoAnswer, Send};
+use foa_node_core::journal::Stream;
 use foa_node_core::status::{NodeStatus, Role};
 use foa_node_core::{Body, Config, Identity, Input, NodeMachine};
 use foa_wire::topic::Qos;
@@ -530,6 +531,7 @@ impl World {
         let config = Config {
             roles: node.roles.iter().copied().collect(),
             operators: std::collections::BTreeSet::new(),
+            coordinators: std::collections::BTreeSet::new(),
             accept_unsigned: true,
             model: agents::model(),
             version: "sim".to_owned(),
@@ -539,11 +541,13 @@ impl World {
         let journal = node.disk.read();
         let id = node.identity.id().clone();
         let (boot, life, identity) = (node.boot, node.life, node.identity.clone());
-        match NodeMachine::new(identity.clone(), config, boot, journal.clone()) {
-            Ok(machine) => node.machine = Some(machine),
-            Err(e) => return self.found("a journal can be taken up", format!("{id}: {e}")),
-        }
+        let machine = NodeMachine::new(identity.clone(), config, boot, journal.clone());
+        let broken = machine.broken_logs().clone();
+        node.machine = Some(machine);
         let advertised = node.advertised();
+        for (job, why) in broken {
+            self.found("a journal can be taken up", format!("{job} at {id}: {why}"));
+        }
         let found = self.invariants.started(&id, &journal, self.now);
         self.violations.extend(found);
         let (encode, bytes) = (self.options.encode, self.options.bytes);
@@ -615,7 +619,10 @@ impl World {
         for act in acts {
             match act {
                 Act::Acknowledge(delivery) => self.broker.acknowledge(n, delivery),
-                Act::Forgot(job) => self.invariants.forgot(self.nodes[n].identity.id(), &job),
+                Act::Forgot(Stream::Job(job)) => {
+                    self.invariants.forgot(self.nodes[n].identity.id(), &job);
+                }
+                Act::Forgot(Stream::Node | Stream::Work(_)) => {}
                 Act::Effect(effect) => self.effect(n, effect),
             }
         }

@@ -156,7 +156,6 @@ pub enum RouteKey {
 #[derive(Debug)]
 pub struct JobMachine {
     state: JobState,
-    holder: NodeId,
     vectors: BTreeMap<String, Vector>,
     embedding: BTreeSet<String>,
     embed_failures: u32,
@@ -177,41 +176,45 @@ struct Sent {
 type Commands = Vec<Command>;
 
 impl JobMachine {
-    /// Takes a job. The first command commits the acceptance.
+    /// Takes a job in a term of ours. The first command commits the acceptance, which names who keeps the log.
     #[must_use]
     pub fn accept(
         job: JobId,
         submission: JobSubmission,
         owner: Option<NodeId>,
-        holder: &NodeId,
+        term: Term,
+        replicas: Vec<NodeId>,
         now: Time,
     ) -> (Self, Vec<Command>) {
         let settings = Settings::for_submission(&submission);
-        let replicas = vec![holder.clone()];
         let record = Record {
             job,
-            term: Term::first(holder.clone()),
+            term,
             index: foa_wire::Index(1),
             committed: foa_wire::Index(1),
             at: now,
             step: Step::Accepted { submission, owner, replicas, settings },
         };
         let state = JobState::accepted(&record).expect("the record was made an acceptance with index 1");
-        (Self::at(state, holder.clone()), vec![Command::Commit(Box::new(record))])
+        (Self::at(state), vec![Command::Commit(Box::new(record))])
     }
 
-    /// Takes a job up again where its log ends.
+    /// Takes a job up where its log ends, in a term of ours. The first command commits the takeover: until a majority has
+    /// it, nobody can know whether the last records count.
     ///
     /// # Errors
     /// When the records are no log of a job.
-    pub fn recover(records: &[Record], holder: &NodeId) -> Result<Self, BrokenLog> {
-        Ok(Self::at(JobState::replay(records)?, holder.clone()))
+    pub fn take_over(records: &[Record], term: Term, now: Time) -> Result<(Self, Vec<Command>), BrokenLog> {
+        let mut machine = Self::at(JobState::replay(records)?);
+        let from = std::mem::replace(&mut machine.state.term, term);
+        let mut out = Commands::new();
+        machine.commit(Step::TookOver { from }, now, &mut out);
+        Ok((machine, out))
     }
 
-    fn at(state: JobState, holder: NodeId) -> Self {
+    fn at(state: JobState) -> Self {
         Self {
             state,
-            holder,
             vectors: BTreeMap::new(),
             embedding: BTreeSet::new(),
             embed_failures: 0,
@@ -557,7 +560,8 @@ impl JobMachine {
             out.push(Command::Send(Box::new(Work {
                 work: WorkId::new(&self.state.job, order.work),
                 agent: order.agent,
-                holder: self.holder.clone(),
+                term: self.state.term.clone(),
+                replicas: self.state.replicas.clone(),
                 deadline: order.deadline,
                 cap,
                 request,

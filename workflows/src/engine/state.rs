@@ -237,7 +237,7 @@ impl JobState {
         self.last = record.index;
         self.term.clone_from(&record.term);
         match &record.step {
-            Step::Accepted { .. } => {}
+            Step::Accepted { .. } | Step::TookOver { .. } => {}
             Step::Routed { candidates, orders } => {
                 self.candidates = Some(candidates.clone());
                 self.order(orders, record.at);

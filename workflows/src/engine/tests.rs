@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use foa_capability::profile::Effects;
 use foa_capability::route::{Candidate, Engine, Factors};
 use foa_capability::{Money, Routed, Vector};
-use foa_wire::{AgentId, Boot, JobId, NodeId, NodeKey, Time, Version};
+use foa_wire::{AgentId, Boot, JobId, NodeId, NodeKey, Term, Time, Version};
 
 use super::{Command, Input, JobMachine, Phase, RouteKey};
 use crate::cluster::channel::{Body, Content, Entry};
@@ -67,7 +67,8 @@ impl Script {
 
     fn start(&mut self, submission: JobSubmission) -> JobMachine {
         let job: JobId = "job-under-test".parse().unwrap();
-        let (mut machine, commands) = JobMachine::accept(job, submission, Some(node(9)), &node(1), self.now);
+        let (mut machine, commands) =
+            JobMachine::accept(job, submission, Some(node(9)), Term::first(node(1)), vec![node(1)], self.now);
         self.run(&mut machine, commands, Some(Input::Resume));
         machine
     }
@@ -275,9 +276,9 @@ fn a_log_cut_anywhere_ends_in_the_same_answer() {
         let mut again = Script::new(3);
         again.log = whole.log[..cut].to_vec();
         again.now = whole.now;
-        let mut machine = JobMachine::recover(&again.log, &node(1)).unwrap();
-        let commands = machine.handle(Input::Resume, again.now);
-        again.run(&mut machine, commands, None);
+        let term = Term { number: 2, holder: node(1) };
+        let (mut machine, commands) = JobMachine::take_over(&again.log.clone(), term, again.now).unwrap();
+        again.run(&mut machine, commands, Some(Input::Resume));
         assert_eq!(machine.state().phase(), Phase::Ended, "cut after {:?}", again.steps());
         assert_eq!(again.result().answer, answer, "cut after record {cut}");
     }
@@ -287,11 +288,12 @@ fn a_log_cut_anywhere_ends_in_the_same_answer() {
 fn a_broken_log_is_refused() {
     let mut script = Script::new(1);
     script.start(JobSubmission::of("find the numbers, then add them up"));
-    assert!(JobMachine::recover(&[], &node(1)).is_err());
-    assert!(JobMachine::recover(&script.log[1..], &node(1)).is_err());
+    let take_over = |log: &[Record]| JobMachine::take_over(log, Term::first(node(1)), script.now).map(drop);
+    assert!(take_over(&[]).is_err());
+    assert!(take_over(&script.log[1..]).is_err());
     let mut gap = script.log.clone();
     gap.remove(2);
-    assert!(JobMachine::recover(&gap, &node(1)).is_err());
+    assert!(take_over(&gap).is_err());
 }
 
 #[test]

@@ -40,6 +40,7 @@ pub(super) fn orders(step: &Step) -> &[Order] {
     match step {
         Step::Routed { orders, .. } | Step::Merged { orders, .. } | Step::Dispatched { orders } => orders,
         Step::Accepted { .. }
+        | Step::TookOver { .. }
         | Step::Answered { .. }
         | Step::Failed { .. }
         | Step::Adopted { .. }

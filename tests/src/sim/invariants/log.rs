@@ -13,7 +13,7 @@ pub(super) fn check(seen: Seen<'_>) -> Result<(), String> {
             let mut logs: std::collections::BTreeMap<_, Vec<Record>> = std::collections::BTreeMap::new();
             for record in journal {
                 if let NodeRecord::Job { record } = record {
-                    logs.entry(record.job.clone()).or_default().push((**record).clone());
+                    super::replace(logs.entry(record.job.clone()).or_default(), record);
                 }
             }
             logs.values().try_for_each(|log| whole(log)).map_err(|e| format!("on the disk of {node}: {e}"))
@@ -31,7 +31,7 @@ fn whole(log: &[Record]) -> Result<(), String> {
         if last.term < before.term || last.at < before.at {
             return Err(format!("{}: record {} goes back in term or time", last.job, last.index));
         }
-        if matches!(before.step, Step::Ended { .. }) {
+        if matches!(before.step, Step::Ended { .. }) && !matches!(last.step, Step::TookOver { .. }) {
             return Err(format!("{}: record {} follows the end", last.job, last.index));
         }
     }

@@ -107,7 +107,7 @@ impl Invariants {
         let NodeRecord::Job { record } = record else { return Vec::new() };
         let key = (node.clone(), record.job.clone());
         let mut log = self.logs.remove(&key).unwrap_or_default();
-        log.push((**record).clone());
+        replace(&mut log, record);
         let found = self.seen(Seen::Step { node, log: &log }, now);
         self.logs.insert(key, log);
         found
@@ -118,7 +118,7 @@ impl Invariants {
         self.logs.retain(|(of, _), _| of != node);
         for record in journal {
             if let NodeRecord::Job { record } = record {
-                self.logs.entry((node.clone(), record.job.clone())).or_default().push((**record).clone());
+                replace(self.logs.entry((node.clone(), record.job.clone())).or_default(), record);
             }
         }
         self.seen(Seen::Started { node, journal }, now)
@@ -159,6 +159,12 @@ impl Invariants {
         ];
         violations(checks, world.elapsed().as_millis())
     }
+}
+
+/// Writes a record where it belongs: it replaces whatever the log has from there on.
+pub(super) fn replace(log: &mut Vec<Record>, record: &Record) {
+    log.truncate(usize::try_from(record.index.0.saturating_sub(1)).unwrap_or(usize::MAX));
+    log.push(record.clone());
 }
 
 /// Whether all directories are equal.

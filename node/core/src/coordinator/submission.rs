@@ -1,0 +1,346 @@
+//! Taking a job, keeping it for another coordinator, or turning it away.
+
+use std::time::Duration;
+
+use foa_wire::{JobId, NodeId, Term, Time, Topic};
+use foa_workflows::engine::{Input as JobInput, JobMachine};
+use foa_workflows::job::{Accepted, Durability, JobSubmission, Refused, Rejection};
+
+use super::{Elsewhere, GRACE, GRACE_PER_RANK, Held, KEEP};
+use crate::body::Body;
+use crate::effect::Effect;
+use crate::journal::Stream;
+use crate::machine::NodeMachine;
+use crate::replica::Replica;
+use crate::status::Role;
+
+/// Coordinators that keep a job's log.
+const REPLICAS: usize = 3;
+/// Coordinators, in the order of a job, that keep its submission until they see it accepted.
+const KEEPERS: usize = 3;
+/// Submissions kept for others, at most.
+const WAITING: usize = 10_000;
+/// How long a submission is kept for others. Its submitter repeats it until it is accepted.
+const WAITING_FOR: Duration = Duration::from_secs(120);
+/// When a client that was turned away may try again.
+const RETRY_AFTER_MS: u64 = 5_000;
+
+/// A submission that another coordinator should take, or that waits for promises.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) submission: JobSubmission,
+    pub(super) owner: Option<NodeId>,
+    pub(super) replicas: Vec<NodeId>,
+    pub(super) due: Time,
+    pub(super) until: Time,
+}
+
+impl NodeMachine {
+    /// Takes a submission, keeps it for another coordinator, or turns it away.
+    pub(crate) fn submitted(
+        &mut self,
+        submission: JobSubmission,
+        owner: Option<NodeId>,
+        hashed: Option<JobId>,
+        now: Time,
+    ) {
+        if !self.is(Role::Coordinator) {
+            return;
+        }
+        let Some(job) = submission.job.clone().or(hashed) else { return };
+        if self.coordinator.broken().contains_key(&job)
+            || self.repeated(&job, &submission, owner.as_ref(), now)
+        {
+            return;
+        }
+        if self.coordinator.elsewhere.contains_key(&job) {
+            return;
+        }
+        let (replicas, order) = self.placed(&job, &submission);
+        let Some(rank) = order.iter().position(|node| node == self.id()) else { return };
+        let first = order[..rank].iter().all(|node| self.gone_since(node, None).is_some());
+        if let Err(refused) = submission.check() {
+            if first {
+                self.reject(job, owner, refused, now);
+            }
+            return;
+        }
+        if replicas.len() < 2 && submission.durability == Some(Durability::Replicated) {
+            if first {
+                let detail = "wanted at least two coordinators to replicate to, found one".to_owned();
+                self.reject(job, owner, Refused::Invalid { detail }, now);
+            }
+            return;
+        }
+        if first && let Some(refused) = self.unwelcome(owner.as_ref()) {
+            return self.reject(job, owner, refused, now);
+        }
+        let local = replicas.len() < 2;
+        if local && rank == 0 && !self.draining {
+            self.found(job, submission, owner, replicas, now);
+        } else if !local && rank == 0 && !self.draining && self.all_there(&job, &replicas) {
+            self.found(job, submission, owner, replicas, now);
+        } else if rank < KEEPERS {
+            let grace = GRACE + GRACE_PER_RANK * u32::try_from(rank).unwrap_or(u32::MAX);
+            let due = if first && !local { now } else { now + grace };
+            self.wait(job, Waiting { submission, owner, replicas, due, until: now + WAITING_FOR });
+        }
+    }
+
+    /// Whether the job is known here, and then what a repeat of its submission leads to.
+    fn repeated(
+        &mut self,
+        job: &JobId,
+        submission: &JobSubmission,
+        owner: Option<&NodeId>,
+        now: Time,
+    ) -> bool {
+        let Some(held) = self.coordinator.jobs.get(job) else { return false };
+        let Some(asked) = held.asked() else {
+            // Promised to somebody, or to us, with nothing written yet.
+            return held.replica.holds() && self.waiting_won(job, submission, owner, now);
+        };
+        let speaks = held.replica.holds() || !self.holder_alive(held);
+        if !speaks {
+        } else if asked == (submission, owner) {
+            self.announce(job, now);
+        } else {
+            self.reject(job.clone(), owner.cloned(), Refused::Conflict, now);
+        }
+        true
+    }
+
+    /// We have the promises for a job whose submission had gone: take it now.
+    fn waiting_won(
+        &mut self,
+        job: &JobId,
+        submission: &JobSubmission,
+        owner: Option<&NodeId>,
+        now: Time,
+    ) -> bool {
+        let (replicas, _) = self.placed(job, submission);
+        if submission.check().is_ok() && self.unwelcome(owner).is_none() {
+            self.write_acceptance(job, submission.clone(), owner.cloned(), replicas, now);
+        }
+        true
+    }
+
+    /// Who would keep a job's log, and in which order coordinators are to take it.
+    fn placed(&self, job: &JobId, submission: &JobSubmission) -> (Vec<NodeId>, Vec<NodeId>) {
+        let mut enrolled = self.membership.enrolled_for(job, self.id());
+        let replicated = match submission.durability {
+            Some(durability) => durability == Durability::Replicated,
+            None => enrolled.len() >= REPLICAS,
+        };
+        if replicated {
+            enrolled.truncate(REPLICAS);
+            (enrolled.clone(), enrolled)
+        } else {
+            (vec![self.id().clone()], self.membership.coordinators_for(job, Some(self.id())))
+        }
+    }
+
+    fn all_there(&self, job: &JobId, replicas: &[NodeId]) -> bool {
+        let there = |node: &NodeId| node == self.id() || self.gone_since(node, None).is_none();
+        replicas.iter().all(there) && !self.coordinator.jobs.contains_key(job)
+    }
+
+    /// Why a new job cannot be taken now.
+    pub(super) fn unwelcome(&self, owner: Option<&NodeId>) -> Option<Refused> {
+        if owner.is_none() && !self.config.accept_unsigned {
+            Some(Refused::Unsigned)
+        } else if self.coordinator.open_jobs() >= self.config.max_jobs {
+            Some(Refused::Overloaded { retry_after_ms: RETRY_AFTER_MS })
+        } else {
+            None
+        }
+    }
+
+    fn wait(&mut self, job: JobId, waiting: Waiting) {
+        let known = self.coordinator.waiting.contains_key(&job);
+        if !known && self.coordinator.waiting.len() < WAITING {
+            self.coordinator.waiting_timers.insert((waiting.due, job.clone()));
+            self.coordinator.waiting.insert(job, waiting);
+        }
+    }
+
+    pub(super) fn wait_no_more(&mut self, job: &JobId) -> Option<Waiting> {
+        let waiting = self.coordinator.waiting.remove(job)?;
+        self.coordinator.waiting_timers.remove(&(waiting.due, job.clone()));
+        Some(waiting)
+    }
+
+    /// A submission that the ones before us in order stayed silent on.
+    pub(super) fn waiting_due(&mut self, job: &JobId, now: Time) {
+        let Some(waiting) = self.coordinator.waiting.get(job) else { return };
+        if waiting.until <= now {
+            self.coordinator.waiting.remove(job);
+        } else if self.draining {
+            self.wait_longer(job, now);
+        } else if waiting.replicas.len() < 2 {
+            if let Some(waiting) = self.coordinator.waiting.remove(job) {
+                self.found(job.clone(), waiting.submission, waiting.owner, waiting.replicas, now);
+            }
+        } else {
+            self.wait_longer(job, now);
+            self.campaign(job, now);
+        }
+    }
+
+    fn wait_longer(&mut self, job: &JobId, now: Time) {
+        if let Some(waiting) = self.coordinator.waiting.get_mut(job) {
+            waiting.due = now + GRACE + GRACE_PER_RANK;
+            self.coordinator.waiting_timers.insert((waiting.due, job.clone()));
+        }
+    }
+
+    /// Takes a job in its first term.
+    fn found(
+        &mut self,
+        job: JobId,
+        submission: JobSubmission,
+        owner: Option<NodeId>,
+        replicas: Vec<NodeId>,
+        now: Time,
+    ) {
+        // It may have been kept for another coordinator before a repeat made it ours.
+        self.wait_no_more(&job);
+        if let Some(refused) = self.unwelcome(owner.as_ref()) {
+            return self.reject(job, owner, refused, now);
+        }
+        let replica = Replica::found(job.clone(), self.id().clone(), &replicas, now);
+        self.coordinator.jobs.insert(job.clone(), Held::new(replica, now));
+        self.write_acceptance(&job, submission, owner, replicas, now);
+    }
+
+    /// Writes record 1 of a job, in the term we hold.
+    pub(super) fn write_acceptance(
+        &mut self,
+        job: &JobId,
+        submission: JobSubmission,
+        owner: Option<NodeId>,
+        replicas: Vec<NodeId>,
+        now: Time,
+    ) {
+        let Some(held) = self.coordinator.jobs.get_mut(job) else { return };
+        let Some(term) = held.replica.promised().cloned() else { return };
+        tracing::info!(%job, %term, replicas = replicas.len(), "accepting a job");
+        let (machine, commands) = JobMachine::accept(job.clone(), submission, owner, term, replicas, now);
+        held.machine = Some(machine);
+        self.coordinator.open.insert(job.clone());
+        self.perform(job, commands, now);
+        self.job_input(job, JobInput::Resume, now);
+        self.status_changed();
+    }
+
+    /// Tells the submitter that the job is ours, and the other coordinators in order if they would not know otherwise.
+    pub(super) fn announce(&mut self, job: &JobId, now: Time) {
+        let Some(held) = self.coordinator.jobs.get(job) else { return };
+        if held.replica.holds() && !held.committed().is_empty() {
+            let owner = held.asked().and_then(|(_, owner)| owner.cloned());
+            let keepers = if self.is_local(job) { self.keepers(job) } else { Vec::new() };
+            for node in keepers.into_iter().chain(owner) {
+                self.claim(job, node, now);
+            }
+        }
+        self.publish_result(job);
+    }
+
+    pub(super) fn is_local(&self, job: &JobId) -> bool {
+        let replicas = self.coordinator.jobs.get(job).and_then(|held| held.replica.replicas());
+        replicas.is_some_and(|replicas| replicas.len() < 2)
+    }
+
+    /// The coordinators that may think a local job is theirs to take.
+    pub(super) fn keepers(&self, job: &JobId) -> Vec<NodeId> {
+        let others = self.membership.coordinators_for(job, None).into_iter();
+        others.filter(|node| node != self.id()).take(KEEPERS).collect()
+    }
+
+    /// Tells one node that a job is ours.
+    pub(super) fn claim(&mut self, job: &JobId, to: NodeId, now: Time) {
+        let Some(held) = self.coordinator.jobs.get(job) else { return };
+        let (Some(term), Some(replicas)) = (held.replica.promised(), held.replica.replicas()) else { return };
+        let accepted = Accepted {
+            job: job.clone(),
+            term: term.clone(),
+            durability: Durability::of(replicas.len()),
+            replicas: replicas.to_vec(),
+        };
+        self.command_after(Topic::Inbox(to), Body::JobAccepted(accepted), now);
+    }
+
+    pub(super) fn reject(&mut self, job: JobId, owner: Option<NodeId>, refused: Refused, now: Time) {
+        tracing::debug!(%job, %refused, "turned a job away");
+        let subject = Topic::Jobs.to_string();
+        let sender = owner.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string);
+        self.refuse("job-rejected", sender, subject, format!("{job}: {refused}"), now);
+        if let Some(owner) = owner {
+            let rejection = Rejection { job, refused };
+            self.command(Topic::Inbox(owner), Body::JobRejected(rejection), now);
+        }
+    }
+
+    /// Another coordinator took a job: nothing to keep for it. If we took it too, and it is local to each of us, the higher
+    /// term goes on; what is replicated the replicas settle among themselves.
+    pub(crate) fn accepted_elsewhere(&mut self, accepted: &Accepted, now: Time) {
+        let Accepted { job, term, replicas, .. } = accepted;
+        // Whoever may end another's hold on a job must be a coordinator.
+        if !self.membership.is_coordinator(&term.holder) {
+            let detail = format!("wanted a known coordinator, found {term}");
+            return self.refuse("not-coordinator", term.holder.to_string(), job.to_string(), detail, now);
+        }
+        self.wait_no_more(job);
+        if term.holder == *self.id() || replicas.len() > 1 {
+            return;
+        }
+        let Some(held) = self.coordinator.jobs.get(job) else {
+            return self.note_elsewhere(job, term, now);
+        };
+        if !self.is_local(job) {
+            return;
+        }
+        if held.replica.promised().is_some_and(|own| term < own) {
+            self.claim(job, term.holder.clone(), now);
+        } else if held.result().is_none() {
+            self.give_up(job, term, now);
+        }
+    }
+
+    /// A local job that somebody else has the better claim to.
+    fn give_up(&mut self, job: &JobId, to: &Term, now: Time) {
+        tracing::warn!(%job, holder = %to.holder, "stepping down");
+        let machine = self.coordinator.jobs.get(job).and_then(|held| held.machine.as_ref());
+        for (agent, work) in machine.map(JobMachine::open_work).unwrap_or_default() {
+            self.withdraw(agent, work, now);
+        }
+        self.drop_job(job);
+        self.effect_after(Effect::Forget(Stream::Job(job.clone())));
+        self.note_elsewhere(job, to, now);
+        self.status_changed();
+    }
+
+    fn note_elsewhere(&mut self, job: &JobId, term: &Term, now: Time) {
+        let known = &mut self.coordinator.elsewhere;
+        if known.get(job).is_none_or(|known| known.term < *term) && known.len() < WAITING {
+            known.insert(job.clone(), Elsewhere { term: term.clone(), until: now + KEEP });
+        }
+    }
+
+    /// A coordinator is there again. What we told it before may be lost with the broker's memory: it hears of our local
+    /// jobs again, and gets the records it lacks of the others.
+    pub(crate) fn coordinator_returned(&mut self, node: &NodeId, now: Time) {
+        for job in self.coordinator.open_ids() {
+            if self.is_local(&job) {
+                if self.keepers(&job).contains(node) {
+                    self.claim(&job, node.clone(), now);
+                }
+                continue;
+            }
+            if let Some(held) = self.coordinator.jobs.get_mut(&job) {
+                held.replica.returned(node, now);
+            }
+            self.retime(&job);
+        }
+    }
+}
