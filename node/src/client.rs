@@ -13,6 +13,7 @@ use foa_node_core::status::{NodeStatus, Role};
 use foa_wire::envelope::{self, Envelope, Header};
 use foa_wire::{Boot, Filter, JobId, MessageId, NodeId, Sequence, Time, Topic};
 use foa_workflows::job::{Accepted, Control, JobSubmission, Progress, Rejection};
+use foa_workflows::journal::Step;
 use foa_workflows::{JobResult, Record};
 use tokio::time::{Instant, timeout_at};
 
@@ -133,6 +134,8 @@ pub struct Client {
     seq: Sequence,
     protocol: Protocol,
     statuses: BTreeMap<NodeId, NodeStatus>,
+    /// Who keeps the log of a job, as its holder or its first record said.
+    replicas: BTreeMap<JobId, Vec<NodeId>>,
 }
 
 /// The time of this machine's clock.
@@ -202,6 +205,7 @@ impl Client {
             seq: Sequence::default(),
             protocol,
             statuses: BTreeMap::new(),
+            replicas: BTreeMap::new(),
         };
         client.subscribe(vec![Filter::One(Topic::Inbox(client.id().clone())), Filter::Statuses]).await?;
         Ok(client)
@@ -300,10 +304,20 @@ impl Client {
             }
         };
         match body {
-            Body::JobAccepted(accepted) if accepted.term.holder == from => Some(Heard::Accepted(accepted)),
+            Body::JobAccepted(accepted) if self.speaks(&accepted.job, &from, &accepted.term.holder) => {
+                self.kept_by(&accepted.job, &accepted.replicas);
+                Some(Heard::Accepted(accepted))
+            }
             Body::JobRejected(rejection) => Some(Heard::Rejected(rejection)),
-            Body::JobEvent(record) if record.term.holder == from => Some(Heard::Record(record)),
-            Body::JobResult(result) if result.term.holder == from => Some(Heard::Result(result)),
+            Body::JobEvent(record) if self.speaks(&record.job, &from, &record.term.holder) => {
+                if let Step::Accepted { replicas, .. } = &record.step {
+                    self.kept_by(&record.job, replicas);
+                }
+                Some(Heard::Record(record))
+            }
+            Body::JobResult(result) if self.speaks(&result.job, &from, &result.term.holder) => {
+                Some(Heard::Result(result))
+            }
             Body::JobProgress(progress) if progress.node == from => Some(Heard::Progress(progress)),
             Body::QueryReply(reply) => Some(Heard::Reply(reply.id, Box::new(reply.answer))),
             Body::Status(status) if status.node == from => {
@@ -315,6 +329,24 @@ impl Client {
                 newer.then_some(Heard::Status(status))
             }
             _ => None,
+        }
+    }
+
+    /// Whether a sender may speak for a job: one of those who keep its log, once they are known; before that whoever says
+    /// to hold it, or a coordinator.
+    fn speaks(&self, job: &JobId, from: &NodeId, holder: &NodeId) -> bool {
+        match self.replicas.get(job) {
+            Some(replicas) => replicas.contains(from),
+            None => {
+                let known = self.statuses.get(from);
+                from == holder || known.is_some_and(|status| status.roles.contains(&Role::Coordinator))
+            }
+        }
+    }
+
+    fn kept_by(&mut self, job: &JobId, replicas: &[NodeId]) {
+        if !replicas.is_empty() {
+            self.replicas.entry(job.clone()).or_insert_with(|| replicas.to_vec());
         }
     }
 
@@ -423,6 +455,18 @@ impl Client {
             Some(silent) if answers.is_empty() => Err(silent),
             Some(_) | None => Ok(answers),
         }
+    }
+
+    /// Asks a coordinator without waiting for its answer, which is heard as [`Heard::Reply`].
+    ///
+    /// # Errors
+    /// When it cannot be sent. That no coordinator is there is no error: one may come.
+    pub async fn question(&mut self, question: Question) -> Result<(), ClientError> {
+        for coordinator in self.online_coordinators() {
+            let body = Body::Query(Query { id: random_text(), question: question.clone() });
+            self.send(&Topic::Inbox(coordinator), &body).await?;
+        }
+        Ok(())
     }
 
     /// Asks one node.

@@ -8,6 +8,7 @@ pub mod config;
 pub mod daemon;
 pub mod demo;
 pub mod exit;
+pub mod follow;
 pub mod identity;
 pub mod launch;
 pub mod model;

@@ -5,16 +5,20 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use foa_node_core::query::{JobSummary, QueryAnswer, Question};
-use foa_wire::{Index, JobId};
+use foa_wire::JobId;
 use foa_workflows::job::Control;
+use foa_workflows::journal::Step;
 use foa_workflows::{JobResult, Record};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{Place, Stop, failed_client, submit, terminal, unexpected};
 use crate::client::{self, Client, Heard};
 use crate::exit::Failure;
+use crate::follow::{Follow, Followed};
 use crate::render;
 
+/// How long the last records of a job are waited for once its result is there.
+const LAST_RECORDS: Duration = Duration::from_secs(2);
 /// How long a holder may take to end a cancelled job: agents are told and not waited for.
 const CANCEL_WITHIN: Duration = Duration::from_secs(10);
 
@@ -78,14 +82,17 @@ async fn list(mut client: Client, json: bool) -> Result<ExitCode, Failure> {
         let QueryAnswer::Jobs { jobs } = answer else { return Err(unexpected(&answer)) };
         all.extend(jobs);
     }
-    all.sort_by(|a, b| b.accepted.cmp(&a.accepted).then_with(|| a.job.cmp(&b.job)));
-    // A job that moved is known to two coordinators; the higher term holds it.
-    let mut newest: BTreeMap<JobId, u64> = BTreeMap::new();
-    for job in &all {
-        let term = newest.entry(job.job.clone()).or_default();
-        *term = (*term).max(job.term.number);
+    // Every replica of a job knows it; whoever knows most of it in the highest term is right.
+    let mut newest: BTreeMap<JobId, JobSummary> = BTreeMap::new();
+    let known = |job: &JobSummary| (job.term.clone(), job.records);
+    for job in all {
+        match newest.get(&job.job) {
+            Some(other) if known(other) >= known(&job) => {}
+            Some(_) | None => drop(newest.insert(job.job.clone(), job)),
+        }
     }
-    all.retain(|job| newest.get(&job.job) == Some(&job.term.number));
+    let mut all: Vec<JobSummary> = newest.into_values().collect();
+    all.sort_by(|a, b| b.accepted.cmp(&a.accepted).then_with(|| a.job.cmp(&b.job)));
     if json {
         terminal::print_json(&all);
     } else {
@@ -146,48 +153,54 @@ async fn watch(mut client: Client, job: JobId, from: Option<u64>, json: bool) ->
         return ended(&result, json);
     }
     client.follow(&job).await.map_err(failed_client)?;
-    if from.is_some() {
-        // What came meanwhile, or did not fit the answer; its owner's and operators' to ask for.
-        client.control(&job, Control::Replay { from: next }).await.map_err(failed_client)?;
-    }
-    let mut early: BTreeMap<Index, Record> = BTreeMap::new();
+    let owned = summary.owner.as_ref() == Some(client.id());
+    let mut follow = Follow::new(job.clone(), next, owned);
+    // What came meanwhile, or did not fit the answer.
+    follow.ask(&mut client).await.map_err(failed_client)?;
+    let mut end = None;
     loop {
-        let heard = tokio::select! {
-            heard = client.next() => heard,
+        let followed = tokio::select! {
+            followed = follow.next(&mut client) => followed.map_err(failed_client)?,
             () = stop.told() => return Ok(ExitCode::SUCCESS),
+            () = patience(end.as_ref()) => Followed::Records(Vec::new()),
         };
-        match heard {
-            // Replayed and fresh records come on two topics; show them in order, each once.
-            Some(Heard::Record(record)) if record.job == job && record.index.0 >= next => {
-                early.insert(record.index, *record);
-                while let Some(record) = early.remove(&Index(next)) {
-                    next += 1;
-                    shown(&record, json, &mut telling, style);
+        match followed {
+            Followed::Records(records) => {
+                let last = records.iter().any(|r| matches!(r.step, Step::Ended { .. }));
+                for record in &records {
+                    shown(record, json, &mut telling, style);
+                }
+                let late = end.as_ref().is_some_and(|(_, until)| *until <= Instant::now());
+                if let Some((result, _)) = end.take_if(|_| last || late) {
+                    client.close().await;
+                    return ended(&result, json);
+                }
+                // The end counts; its result is on the way.
+                if let Some(Step::Ended { result }) =
+                    records.into_iter().map(|r| r.step).find(|step| matches!(step, Step::Ended { .. }))
+                {
+                    client.close().await;
+                    return ended(&result, json);
                 }
             }
-            Some(Heard::Result(result)) if result.job == job => {
-                // The result may overtake the replay.
-                let grace = Duration::from_millis(500);
-                while let Ok(Some(heard)) = timeout(grace, client.next()).await {
-                    if let Heard::Record(record) = heard
-                        && record.job == job
-                        && record.index.0 >= next
-                    {
-                        early.insert(record.index, *record);
-                    }
-                }
-                for record in early.into_values() {
-                    shown(&record, json, &mut telling, style);
-                }
-                client.close().await;
-                return ended(&result, json);
+            // The result may overtake the last records.
+            Followed::Other(Heard::Result(result)) if result.job == job => {
+                follow.ask(&mut client).await.map_err(failed_client)?;
+                end = Some((result, Instant::now() + LAST_RECORDS));
             }
-            Some(Heard::Lost(reason)) => {
+            Followed::Other(Heard::Lost(reason)) => {
                 terminal::note(&format!("the broker is gone ({reason}); trying again"));
             }
-            Some(_) => {}
-            None => return Err(failed_client(client::ClientError::Closed)),
+            Followed::Other(_) => {}
         }
+    }
+}
+
+/// How long the last records of an ended job are waited for.
+async fn patience(end: Option<&(Box<JobResult>, Instant)>) {
+    match end {
+        Some((_, until)) => tokio::time::sleep_until(*until).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -15,6 +15,7 @@ use super::terminal::Spinner;
 use super::{Place, Stop, failed_client, terminal};
 use crate::client::{Client, Heard, new_job_id};
 use crate::exit::Failure;
+use crate::follow::{Follow, Followed};
 use crate::render;
 
 /// How long a submission is repeated before it is given up: a coordinator that restarts is back by then.
@@ -169,9 +170,21 @@ pub(crate) async fn wait(
 ) -> Result<JobResult, Failure> {
     let style = terminal::stderr_style();
     let mut telling = render::Telling::default();
-    let mut last = 0;
-    let mut heard = first;
+    let mut follow = Follow::new(job.clone(), 1, true);
+    let mut heard = Some(first);
     loop {
+        let heard = match heard.take() {
+            Some(first) => first,
+            None => match follow.next(client).await.map_err(failed_client)? {
+                Followed::Other(heard) => heard,
+                Followed::Records(records) => {
+                    for record in &records {
+                        spinner.note(&telling.line(record, style));
+                    }
+                    continue;
+                }
+            },
+        };
         match heard {
             Heard::Accepted(accepted) if accepted.job == *job => {
                 spinner.say(&format!("job {job}, held by {}", accepted.term.holder.name()));
@@ -179,9 +192,10 @@ pub(crate) async fn wait(
             Heard::Rejected(rejection) if rejection.job == *job => {
                 return Err(Failure::refused(anyhow::anyhow!("rejected, {}", rejection.refused)));
             }
-            Heard::Record(record) if record.job == *job && record.index.0 > last => {
-                last = record.index.0;
-                spinner.note(&telling.line(&record, style));
+            Heard::Record(record) => {
+                for record in follow.take(*record) {
+                    spinner.note(&telling.line(&record, style));
+                }
             }
             Heard::Progress(progress) if progress.job == *job => {
                 let who = progress.agent.map_or_else(|| progress.node.name().to_string(), |a| a.short());
@@ -193,13 +207,11 @@ pub(crate) async fn wait(
             Heard::Back => spinner.note("the broker is back"),
             Heard::Accepted(_)
             | Heard::Rejected(_)
-            | Heard::Record(_)
             | Heard::Progress(_)
             | Heard::Result(_)
             | Heard::Reply(..)
             | Heard::Status(_) => {}
         }
-        heard = client.next().await.ok_or_else(|| failed_client(crate::client::ClientError::Closed))?;
     }
 }
 

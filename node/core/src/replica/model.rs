@@ -255,7 +255,7 @@ fn explore(cast: &Cast, start: World, depth: usize) -> usize {
 }
 
 fn depth(usual: usize) -> usize {
-    std::env::var("FOA_MODEL_DEPTH").ok().and_then(|d| d.parse().ok()).unwrap_or(usual)
+    option_env!("FOA_MODEL_DEPTH").and_then(|d| d.parse().ok()).unwrap_or(usual)
 }
 
 fn bounds() -> Bounds {
@@ -297,7 +297,7 @@ fn two_founders_who_know_different_coordinators() {
 /// Deep runs at random, beyond what can be tried exhaustively.
 #[test]
 fn long_runs_at_random_agree_too() {
-    let runs: u64 = std::env::var("FOA_MODEL_RUNS").ok().and_then(|d| d.parse().ok()).unwrap_or(300);
+    let runs: u64 = option_env!("FOA_MODEL_RUNS").and_then(|d| d.parse().ok()).unwrap_or(300);
     let mut most = 0;
     let mut terms = BTreeMap::<u64, u32>::new();
     for seed in 0..runs {
