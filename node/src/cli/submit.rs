@@ -6,7 +6,7 @@ use std::time::Duration;
 use foa_capability::{Money, Policy};
 use foa_wire::JobId;
 use foa_workflows::JobResult;
-use foa_workflows::job::JobSubmission;
+use foa_workflows::job::{Accepted, Durability, JobSubmission};
 use foa_workflows::result::Status;
 use foa_workflows::settings::Profile;
 use foa_workflows::work::SynthesisMode;
@@ -60,6 +60,10 @@ pub(super) struct Args {
     /// How the parts become one answer
     #[arg(long, value_enum, default_value = "concatenate")]
     synthesis: SynthesisName,
+    /// Where its log must be kept: on the disk of its holder, or of a majority of three coordinators
+    /// [default: replicated where there are three]
+    #[arg(long, value_enum)]
+    durability: Option<DurabilityName>,
     /// Print the name of the job once it is accepted and do not wait
     #[arg(long)]
     detach: bool,
@@ -72,6 +76,12 @@ pub(super) struct Args {
 enum ProfileName {
     Default,
     Paper,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum DurabilityName {
+    Local,
+    Replicated,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -110,6 +120,10 @@ impl Args {
                 SynthesisName::Rebase => SynthesisMode::Rebase,
                 SynthesisName::Merge => SynthesisMode::Merge,
             },
+            durability: self.durability.map(|name| match name {
+                DurabilityName::Local => Durability::Local,
+                DurabilityName::Replicated => Durability::Replicated,
+            }),
             ..JobSubmission::default()
         };
         submission.check().map_err(Failure::broken)?;
@@ -187,7 +201,7 @@ pub(crate) async fn wait(
         };
         match heard {
             Heard::Accepted(accepted) if accepted.job == *job => {
-                spinner.say(&format!("job {job}, held by {}", accepted.term.holder.name()));
+                spinner.say(&format!("job {job}, {}", promised(&accepted)));
             }
             Heard::Rejected(rejection) if rejection.job == *job => {
                 return Err(Failure::refused(anyhow::anyhow!("rejected, {}", rejection.refused)));
@@ -212,6 +226,16 @@ pub(crate) async fn wait(
             | Heard::Reply(..)
             | Heard::Status(_) => {}
         }
+    }
+}
+
+/// What acceptance promises, in words.
+fn promised(accepted: &Accepted) -> String {
+    let holder = accepted.term.holder.name();
+    match accepted.replicas.len() {
+        0 | 1 => format!("held by {holder} alone"),
+        2 => format!("held by {holder}, kept by two: both are needed to go on"),
+        many => format!("held by {holder}, kept by {many}"),
     }
 }
 

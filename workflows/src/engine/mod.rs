@@ -340,7 +340,8 @@ impl JobMachine {
             term: self.state.term.clone(),
             index,
             committed: index,
-            at: now,
+            // Another holder's clock may be ahead of ours; a log does not go back.
+            at: now.max(self.state.latest),
             step,
         };
         self.state.apply(&record);

@@ -47,6 +47,8 @@ pub struct JobState {
     pub term: Term,
     /// The last record.
     pub last: Index,
+    /// When it was written.
+    pub latest: Time,
     /// What was asked.
     pub submission: JobSubmission,
     /// Who may control it.
@@ -212,6 +214,7 @@ impl JobState {
             job: record.job.clone(),
             term: record.term.clone(),
             last: record.index,
+            latest: record.at,
             submission: submission.clone(),
             owner: owner.clone(),
             replicas: replicas.clone(),
@@ -235,6 +238,7 @@ impl JobState {
     /// Folds one more record in.
     pub(super) fn apply(&mut self, record: &Record) {
         self.last = record.index;
+        self.latest = record.at;
         self.term.clone_from(&record.term);
         match &record.step {
             Step::Accepted { .. } | Step::TookOver { .. } => {}

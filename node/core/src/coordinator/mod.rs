@@ -236,7 +236,9 @@ impl NodeMachine {
         }
         let Some(held) = self.coordinator.jobs.get_mut(job) else { return };
         if held.replica.wake().is_some_and(|at| at <= now) {
-            let out = held.replica.tick(now);
+            let nodes = &self.membership.nodes;
+            let there = |node: &NodeId| nodes.get(node).is_some_and(|known| known.status.online);
+            let out = held.replica.tick(there, now);
             self.replicate(job, out, now);
         }
         let Some(held) = self.coordinator.jobs.get(job) else { return };
@@ -245,7 +247,7 @@ impl NodeMachine {
         }
         let over = held.machine.is_none() || held.result().is_some();
         if over && held.forget_at() <= now {
-            self.forget(job);
+            self.forget(job, now);
         }
     }
 }

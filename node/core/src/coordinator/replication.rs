@@ -96,7 +96,7 @@ impl NodeMachine {
     pub(super) fn holder_alive(&self, held: &Held) -> bool {
         let Some(promised) = held.replica.promised() else { return false };
         if promised.holder == *self.id() {
-            return held.replica.holds();
+            return held.replica.holds() && !self.draining;
         }
         match &held.heard {
             Some((term, boot)) if term == promised => {
@@ -215,6 +215,7 @@ impl NodeMachine {
         let Some(held) = self.coordinator.jobs.get_mut(job) else { return };
         if let Some(ended) = held.result().map(|result| result.ended) {
             self.coordinator.ended.insert((ended, job.clone()));
+            self.forget_oldest(now);
         }
         let Some(held) = self.coordinator.jobs.get(job).filter(|held| held.replica.holds()) else { return };
         let new = |record: &&Record| record.index > held.told && record.index <= index;

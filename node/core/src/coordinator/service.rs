@@ -87,7 +87,6 @@ impl NodeMachine {
         }
         self.publish_result(job);
         self.status_changed();
-        self.forget_oldest();
     }
 
     pub(super) fn publish_result(&mut self, job: &JobId) {
@@ -121,18 +120,22 @@ impl NodeMachine {
     }
 
     /// Ended jobs beyond the limit.
-    fn forget_oldest(&mut self) {
+    pub(super) fn forget_oldest(&mut self, now: Time) {
         while self.coordinator.ended.len() > KEEP_ENDED {
             let Some((_, job)) = self.coordinator.ended.first().cloned() else { return };
-            self.forget(&job);
+            self.forget(&job, now);
         }
     }
 
     /// A job nobody needs to know of any more.
-    pub(super) fn forget(&mut self, job: &JobId) {
-        if self.coordinator.jobs.get(job).is_some_and(|held| held.result().is_some())
-            && self.speaks_for_ended(job)
-        {
+    pub(super) fn forget(&mut self, job: &JobId, now: Time) {
+        let published = self.coordinator.jobs.get(job).is_some_and(|held| {
+            let ours = held.replica.promised().is_some_and(|term| term.holder == *self.id());
+            // One that is gone for good clears nothing any more; before its time is over the result is not ours to clear.
+            let left = held.forget_at() <= now && !self.holder_alive(held);
+            held.result().is_some() && (ours || left)
+        });
+        if published {
             self.clear_retained(Topic::Result(job.clone()));
         }
         self.drop_job(job);

@@ -11,6 +11,7 @@ use crate::body::Body;
 use crate::effect::Effect;
 use crate::journal::Stream;
 use crate::machine::NodeMachine;
+use crate::membership::CONFIRM_WITHIN;
 use crate::replica::Replica;
 use crate::status::Role;
 
@@ -58,6 +59,12 @@ impl NodeMachine {
         }
         let (replicas, order) = self.placed(&job, &submission);
         let Some(rank) = order.iter().position(|node| node == self.id()) else { return };
+        // Whoever does not know the others yet takes a first term for granted too easily.
+        if !self.membership.ready && owner.is_some() {
+            let replicas = Vec::new();
+            let due = now + CONFIRM_WITHIN;
+            return self.wait(job, Waiting { submission, owner, replicas, due, until: now + WAITING_FOR });
+        }
         let first = order[..rank].iter().all(|node| self.gone_since(node, None).is_some());
         if let Err(refused) = submission.check() {
             if first {
@@ -175,6 +182,10 @@ impl NodeMachine {
         let Some(waiting) = self.coordinator.waiting.get(job) else { return };
         if waiting.until <= now {
             self.coordinator.waiting.remove(job);
+        } else if waiting.replicas.is_empty() {
+            if let Some(waiting) = self.coordinator.waiting.remove(job) {
+                self.submitted(waiting.submission, waiting.owner, Some(job.clone()), now);
+            }
         } else if self.draining {
             self.wait_longer(job, now);
         } else if waiting.replicas.len() < 2 {
@@ -327,12 +338,14 @@ impl NodeMachine {
         }
     }
 
-    /// A coordinator is there again. What we told it before may be lost with the broker's memory: it hears of our local
+    /// A coordinator is there again. What we told it before may be lost with the broker's memory: it hears of our open local
     /// jobs again, and gets the records it lacks of the others.
     pub(crate) fn coordinator_returned(&mut self, node: &NodeId, now: Time) {
-        for job in self.coordinator.open_ids() {
+        let held: Vec<JobId> =
+            self.coordinator.jobs.iter().filter(|(_, h)| h.replica.holds()).map(|(j, _)| j.clone()).collect();
+        for job in held {
             if self.is_local(&job) {
-                if self.keepers(&job).contains(node) {
+                if self.coordinator.open.contains(&job) && self.keepers(&job).contains(node) {
                     self.claim(&job, node.clone(), now);
                 }
                 continue;

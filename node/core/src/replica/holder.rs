@@ -108,7 +108,7 @@ impl Replica {
         }
     }
 
-    pub(super) fn append_again(&mut self, now: Time, out: &mut Outputs) {
+    pub(super) fn append_again(&mut self, there: impl Fn(&NodeId) -> bool, now: Time, out: &mut Outputs) {
         let last = self.last();
         let late = self.wake().is_some_and(|at| at <= now);
         if late && self.committed.0 == 0 && self.promised.as_ref().is_some_and(|term| term.number == 1) {
@@ -125,8 +125,10 @@ impl Replica {
             if peer.stored < last && peer.again <= now {
                 peer.wait = (peer.wait * 2).min(RESEND_MOST);
                 peer.again = now + peer.wait;
-                peer.sent = last;
-                due.push((node.clone(), peer.stored));
+                if there(node) {
+                    peer.sent = last;
+                    due.push((node.clone(), peer.stored));
+                }
             }
         }
         for (node, stored) in due {

@@ -225,13 +225,13 @@ impl Replica {
         }
     }
 
-    /// Sends again what was not answered for a while.
-    pub fn tick(&mut self, now: Time) -> Outputs {
+    /// Sends again what was not answered for a while, to those who are there.
+    pub fn tick(&mut self, there: impl Fn(&NodeId) -> bool, now: Time) -> Outputs {
         let mut out = Outputs::new();
         match self.role {
             Role::Follower => {}
             Role::Candidate(_) => self.ask_again(now, &mut out),
-            Role::Holder(_) => self.append_again(now, &mut out),
+            Role::Holder(_) => self.append_again(there, now, &mut out),
         }
         out
     }

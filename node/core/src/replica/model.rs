@@ -193,7 +193,7 @@ impl World {
             Action::Late(n) => {
                 self.left.late -= 1;
                 self.clock = self.clock + HOUR;
-                let out = self.replicas[n].tick(self.clock);
+                let out = self.replicas[n].tick(|_| true, self.clock);
                 self.perform(cast, n, out)
             }
         }
