@@ -22,16 +22,18 @@ use bytes::Bytes;
 use foa_wire::codec::MAX_ENVELOPE;
 use foa_wire::topic::Qos;
 use foa_wire::{Connection, Filter, Topic};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
 use crate::config::{Config, Protocol};
-use crate::fabric::{AckToken, Event, Outbox};
+use crate::fabric::{AckToken, Event, Outbox, Place, may_be_lost};
 use crate::mqtt::{Jammed, Link, Lost, LostKind, Notice, WINDOW};
 
 /// How long the broker may take to close the connection after our goodbye.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// An overdrawn queue is searched for what need not be kept this often at most.
+const SWEEP: Duration = Duration::from_millis(100);
 
 /// What the handles ask for.
 pub(crate) enum Command {
@@ -48,8 +50,8 @@ pub(crate) struct Outgoing {
     pub(crate) payload: Bytes,
     pub(crate) retain: bool,
     pub(crate) expires: Option<Instant>,
-    /// Its part of the queue's room, given back when it is dropped.
-    pub(crate) _permit: OwnedSemaphorePermit,
+    /// Its part of the queue's room.
+    pub(crate) place: Place,
 }
 
 /// A message handed to the current connection, and the packet id it got once it was written.
@@ -87,6 +89,8 @@ pub(crate) struct Driver {
     acks: Acks,
     max_packet: Option<u32>,
     connected: bool,
+    /// When the queue was last searched for what need not be kept.
+    swept: Option<Instant>,
     closing: Option<Closing>,
 }
 
@@ -107,6 +111,7 @@ impl Driver {
             acks: Acks::default(),
             max_packet: None,
             connected: false,
+            swept: None,
             closing: None,
         }
     }
@@ -248,7 +253,7 @@ impl Driver {
     fn take(&mut self, command: Command) {
         match command {
             Command::Publish(message) => match message.topic.qos() {
-                Qos::AtLeastOnce => self.queue.push_back(message),
+                Qos::AtLeastOnce => self.enqueue(message),
                 Qos::AtMostOnce => debug!(topic = %message.topic, "not connected, QoS 0 message dropped"),
             },
             Command::Subscribe(filters) => self.filters.extend(filters),
@@ -263,13 +268,32 @@ impl Driver {
         }
     }
 
+    /// Puts a message at the end of the queue. One that overdraws it throws out what is expired and what may be lost, but
+    /// not for each message anew: the queue is long then.
+    fn enqueue(&mut self, message: Outgoing) {
+        let now = Instant::now();
+        let due = self.swept.is_none_or(|swept| now >= swept + SWEEP);
+        if due && matches!(message.place, Place::Overdraft { .. }) {
+            self.swept = Some(now);
+            let before = self.queue.len();
+            self.queue.retain(|m| m.expires.is_none_or(|at| at > now) && !may_be_lost(&m.topic));
+            let dropped = before - self.queue.len();
+            warn!(
+                dropped,
+                kept = self.queue.len(),
+                "the queue is full; what is expired or may be lost was dropped"
+            );
+        }
+        self.queue.push_back(message);
+    }
+
     fn take_connected(&mut self, command: Command, link: &Link) -> Result<(), Jammed> {
         if !self.connected {
             self.take(command);
             return Ok(());
         }
         match command {
-            Command::Publish(message) => self.queue.push_back(message),
+            Command::Publish(message) => self.enqueue(message),
             Command::Subscribe(filters) => {
                 self.filters.extend(filters.iter().cloned());
                 self.subscribe(filters, link)?;

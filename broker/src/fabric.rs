@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use foa_wire::codec::MAX_ENVELOPE;
+use foa_wire::topic::Qos;
 use foa_wire::{Connection, Filter, Topic};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::config::{Config, Protocol};
@@ -15,6 +16,8 @@ use crate::driver::{Command, Driver, Outgoing};
 
 /// A message costs this much of the queue beside its payload, so that many empty ones are bounded too.
 const OVERHEAD: usize = 256;
+/// How many times its size the queue may be overdrawn by messages that must not be lost.
+pub const OVERDRAFT: usize = 3;
 
 /// Starts a connection on the current tokio runtime and keeps it until [`Fabric::disconnect`]. Dropping every handle
 /// ends it without a goodbye, as a crash would: the broker publishes the will. The first [`Event::Connected`] says
@@ -28,7 +31,12 @@ pub fn connect(config: Config) -> (Fabric, Events) {
     let (events, heard) = mpsc::unbounded_channel();
     let waiting = Arc::new(AtomicUsize::new(0));
     let permits = (config.queue_bytes as usize).clamp(2 * (MAX_ENVELOPE + OVERHEAD), u32::MAX as usize / 2);
-    let fabric = Fabric { commands, room: Arc::new(Semaphore::new(permits)) };
+    let room = Arc::new(Room {
+        all: permits,
+        free: Arc::new(Semaphore::new(permits)),
+        overdrawn: AtomicUsize::new(0),
+    });
+    let fabric = Fabric { commands, room };
     let outbox = Outbox { events, waiting: Arc::clone(&waiting), missed: 0 };
     tokio::spawn(Driver::new(config, received, outbox).run());
     (fabric, Events { heard, waiting })
@@ -38,8 +46,17 @@ pub fn connect(config: Config) -> (Fabric, Events) {
 #[derive(Clone, Debug)]
 pub struct Fabric {
     commands: mpsc::UnboundedSender<Command>,
-    /// Bytes that may still be queued.
-    room: Arc<Semaphore>,
+    room: Arc<Room>,
+}
+
+/// What became of an offered message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Offered {
+    /// It is queued, and goes out unless it expires before.
+    Queued,
+    /// There was no room for it.
+    Dropped,
 }
 
 /// The connection was ended by [`Fabric::disconnect`].
@@ -82,16 +99,45 @@ impl Fabric {
         if payload.len() > MAX_ENVELOPE {
             return Err(PublishError::TooLarge { topic: topic.clone(), bytes: payload.len() });
         }
-        let cost = u32::try_from(payload.len() + OVERHEAD).expect("an envelope is far below 4 GiB");
-        let room = Arc::clone(&self.room);
+        let cost = cost(&payload);
+        let room = Arc::clone(&self.room.free);
         let permit = tokio::select! {
             permit = room.acquire_many_owned(cost) => permit.map_err(|_| Closed)?,
             () = self.commands.closed() => return Err(Closed.into()),
         };
         let expires = expiry.map(|expiry| Instant::now() + expiry);
-        let outgoing = Outgoing { topic: topic.clone(), payload, retain, expires, _permit: permit };
+        let place = Place::Room(permit);
+        let outgoing = Outgoing { topic: topic.clone(), payload, retain, expires, place };
         self.send(Command::Publish(outgoing))?;
         Ok(())
+    }
+
+    /// Queues a message like [`Fabric::publish`], without ever waiting: for whoever has other things to do while a broker
+    /// is away. What may be lost (QoS 0, and what is only told to watchers) is dropped when three quarters of the queue
+    /// are taken. Everything else may overdraw the queue, up to [`OVERDRAFT`] times its size, and makes the driver throw
+    /// away what is expired or may be lost; only beyond that it is dropped too.
+    ///
+    /// # Errors
+    /// When the payload is longer than an envelope may be, or the connection was ended.
+    pub fn offer(
+        &self,
+        topic: &Topic,
+        payload: Bytes,
+        retain: bool,
+        expiry: Option<Duration>,
+    ) -> Result<Offered, PublishError> {
+        if payload.len() > MAX_ENVELOPE {
+            return Err(PublishError::TooLarge { topic: topic.clone(), bytes: payload.len() });
+        }
+        if self.commands.is_closed() {
+            return Err(Closed.into());
+        }
+        let Some(place) = self.room.place(cost(&payload), may_be_lost(topic)) else {
+            return Ok(Offered::Dropped);
+        };
+        let expires = expiry.map(|expiry| Instant::now() + expiry);
+        self.send(Command::Publish(Outgoing { topic: topic.clone(), payload, retain, expires, place }))?;
+        Ok(Offered::Queued)
     }
 
     /// Makes the broker forget what is retained on a topic.
@@ -142,6 +188,56 @@ impl Fabric {
 
     fn send(&self, command: Command) -> Result<(), Closed> {
         self.commands.send(command).map_err(|_| Closed)
+    }
+}
+
+/// What a message costs of the queue.
+fn cost(payload: &Bytes) -> u32 {
+    u32::try_from(payload.len() + OVERHEAD).expect("an envelope is far below 4 GiB")
+}
+
+/// Whether nobody but a watcher misses a message: what happened can be asked for again, progress and reports are lossy by
+/// their nature.
+pub(crate) fn may_be_lost(topic: &Topic) -> bool {
+    topic.qos() == Qos::AtMostOnce || matches!(topic, Topic::JobEvents(_) | Topic::Enforcement)
+}
+
+/// The room of the queue.
+#[derive(Debug)]
+pub(crate) struct Room {
+    all: usize,
+    free: Arc<Semaphore>,
+    overdrawn: AtomicUsize,
+}
+
+/// A message's part of the room, given back when it is dropped.
+#[derive(Debug)]
+pub(crate) enum Place {
+    Room(#[expect(dead_code, reason = "held for what happens when it is dropped")] OwnedSemaphorePermit),
+    Overdraft { room: Arc<Room>, cost: usize },
+}
+
+impl Room {
+    fn place(self: &Arc<Self>, cost: u32, may_be_lost: bool) -> Option<Place> {
+        let bytes = cost as usize;
+        if may_be_lost && self.free.available_permits() < self.all / 4 + bytes {
+            return None;
+        }
+        if let Ok(permit) = Arc::clone(&self.free).try_acquire_many_owned(cost) {
+            return Some(Place::Room(permit));
+        }
+        let most = self.all.saturating_mul(OVERDRAFT);
+        let fits = |overdrawn: usize| overdrawn.checked_add(bytes).filter(|sum| *sum <= most);
+        let drawn = self.overdrawn.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok();
+        drawn.then(|| Place::Overdraft { room: Arc::clone(self), cost: bytes })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Self::Overdraft { room, cost } = self {
+            room.overdrawn.fetch_sub(*cost, Ordering::Relaxed);
+        }
     }
 }
 

@@ -19,4 +19,4 @@ pub mod p2p;
 
 pub use config::{BrokerUrl, Config, Credentials, Protocol, Will};
 pub use embedded::{Embedded, EmbeddedConfig};
-pub use fabric::{AckToken, Closed, Event, Events, Fabric, PublishError, connect};
+pub use fabric::{AckToken, Closed, Event, Events, Fabric, Offered, PublishError, connect};

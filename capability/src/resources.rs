@@ -77,7 +77,7 @@ impl FromStr for Money {
 }
 
 /// What a task asks of an agent. An absent need is no need.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Needs {
     /// Answer within this many milliseconds.

@@ -12,7 +12,7 @@ use foa_node_core::query::{Query, QueryAnswer, Question};
 use foa_node_core::status::{NodeStatus, Role};
 use foa_wire::envelope::{self, Envelope, Header};
 use foa_wire::{Boot, Filter, JobId, MessageId, NodeId, Sequence, Time, Topic};
-use foa_workflows::job::{Accepted, Control, JobSubmission, Progress, Rejection};
+use foa_workflows::job::{Accepted, Control, JobSubmission, Progress, Refused, Rejection};
 use foa_workflows::journal::Step;
 use foa_workflows::{JobResult, Record};
 use tokio::time::{Instant, timeout_at};
@@ -150,6 +150,19 @@ fn random_text() -> String {
     let mut bytes = [0; 10];
     getrandom::fill(&mut bytes).expect("the system gave randomness for the key just before");
     BASE32_NOPAD.encode(&bytes).to_ascii_lowercase()
+}
+
+/// What a coordinator asked for, within reason.
+fn after(ms: u64) -> Duration {
+    Duration::from_millis(ms.clamp(100, 3_600_000))
+}
+
+/// This long, or up to half as much again.
+fn jittered(wait: Duration) -> Duration {
+    let mut random = [0; 2];
+    // Without randomness everybody comes at once, and some are turned away again.
+    let _ = getrandom::fill(&mut random);
+    wait.mul_f64(1.0 + f64::from(u16::from_le_bytes(random)) / f64::from(u16::MAX) / 2.0)
 }
 
 /// A job id nobody else has.
@@ -524,11 +537,19 @@ impl Client {
         let submission = JobSubmission { job: Some(job.clone()), ..submission.clone() };
         while started.elapsed() < patience {
             self.submit_once(&submission).await?;
-            let repeat = Instant::now() + REPEAT_AFTER.min(patience);
+            let mut repeat = Instant::now() + REPEAT_AFTER.min(patience);
             loop {
                 match timeout_at(repeat, self.next()).await {
                     Ok(Some(Heard::Accepted(a))) if a.job == job => return Ok(Heard::Accepted(a)),
-                    Ok(Some(Heard::Rejected(r))) if r.job == job => return Ok(Heard::Rejected(r)),
+                    Ok(Some(Heard::Rejected(r))) if r.job == job => match r.refused {
+                        // Whoever is turned away asks again when told to; not everyone in the same moment.
+                        Refused::Overloaded { retry_after_ms }
+                            if started.elapsed() + after(retry_after_ms) < patience =>
+                        {
+                            repeat = repeat.max(Instant::now() + jittered(after(retry_after_ms)));
+                        }
+                        _ => return Ok(Heard::Rejected(r)),
+                    },
                     Ok(Some(Heard::Record(r))) if r.job == job => return Ok(Heard::Record(r)),
                     Ok(Some(Heard::Result(r))) if r.job == job => return Ok(Heard::Result(r)),
                     Ok(Some(_)) => {}

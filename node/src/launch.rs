@@ -59,6 +59,7 @@ pub async fn start(config: &NodeConfig, embedder: Embedder) -> Result<Running, F
         operators: config.operators.clone(),
         coordinators: config.coordinators.clone(),
         accept_unsigned: config.accept_unsigned,
+        limits: config.limits,
     };
     let daemon = daemon::start(options).await.map_err(Failure::broken)?;
     Ok(Running { daemon, url: config.broker.clone(), broker })

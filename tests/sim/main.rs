@@ -1,6 +1,7 @@
 //! Simulated federations: many seeds, known bugs put back, named scenarios, the layering of the crates, and a golden
 //! sample of every message.
 
+mod flood;
 mod golden;
 mod layering;
 mod net;

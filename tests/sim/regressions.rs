@@ -34,7 +34,7 @@ impl Pair {
             accept_unsigned: true,
             model: agents::model(),
             version: "test".to_owned(),
-            max_jobs: 10,
+            limits: foa_node_core::admission::Limits::default(),
             max_queue: 10,
         };
         let me = identity("c0", 1);
@@ -57,6 +57,10 @@ impl Pair {
     fn input(&mut self, input: Input, now: Time) {
         for Output { effect, .. } in self.machine.handle(input, now) {
             match effect {
+                Effect::Embed { id, texts } => {
+                    let result = Ok(texts.iter().map(|text| agents::embed(text)).collect());
+                    self.input(Input::Embedded { id, result }, now);
+                }
                 Effect::Persist { record, .. } => {
                     if let NodeRecord::Job { record } = *record {
                         self.written.push(record.index.0);

@@ -6,6 +6,7 @@ use foa_capability::{Money, Policy};
 use foa_wire::{AgentId, JobId, NodeId, Term};
 use serde::{Deserialize, Serialize};
 
+use crate::given::GivenPlan;
 use crate::settings::Profile;
 use crate::work::SynthesisMode;
 
@@ -20,6 +21,9 @@ pub struct JobSubmission {
     /// The job's id. Missing: the hash of the submission, so the same bytes are one job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<JobId>,
+    /// The breakdown, if the submitter has one: then nobody proposes or votes, and these subtasks are assigned at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<GivenPlan>,
     /// The most the job may cost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Money>,
@@ -41,6 +45,9 @@ pub struct JobSubmission {
     /// Agents on one subtask, at most, instead of the profile's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub team: Option<usize>,
+    /// Whether the job may start before others that wait, or after them.
+    #[serde(default, skip_serializing_if = "Priority::is_normal")]
+    pub priority: Priority,
     /// How the parts become one answer.
     #[serde(default)]
     pub synthesis: SynthesisMode,
@@ -74,6 +81,25 @@ impl Durability {
             Self::Local => "local",
             Self::Replicated => "replicated",
         }
+    }
+}
+
+/// Which of the jobs that wait for a coordinator starts first. It decides nothing once a job runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// When nothing else waits, or after a while.
+    Low,
+    /// In turn.
+    #[default]
+    Normal,
+    /// Before others.
+    High,
+}
+
+impl Priority {
+    fn is_normal(&self) -> bool {
+        *self == Self::Normal
     }
 }
 
@@ -132,7 +158,21 @@ impl JobSubmission {
         if self.team.is_some_and(|t| !(1..=16).contains(&t)) {
             return invalid("wanted a team of 1 to 16 agents".to_owned());
         }
+        if let Some(wrong) = self.plan.as_ref().and_then(|plan| plan.to_plan().err()) {
+            return invalid(format!("the plan: {wrong}"));
+        }
         Ok(())
+    }
+
+    /// The texts whose meaning the job needs first. Whoever knows them before the job is accepted saves it a turn of the
+    /// embedder, and its log a flush.
+    #[must_use]
+    pub fn first_texts(&self) -> Vec<String> {
+        let texts: BTreeSet<&String> = match &self.plan {
+            Some(plan) => plan.subtasks.iter().map(|s| &s.description).collect(),
+            None => BTreeSet::from([&self.task]),
+        };
+        texts.into_iter().cloned().collect()
     }
 }
 

@@ -39,7 +39,8 @@ pub struct Record {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "step", rename_all = "snake_case")]
 pub enum Step {
-    /// The job is ours and will end in a result or a named failure. Always record 1.
+    /// The job is ours and will end in a result or a named failure. Always record 1. A plan that the submission brings is
+    /// adopted with it.
     Accepted {
         /// What was asked.
         submission: JobSubmission,
@@ -304,6 +305,12 @@ pub enum Adoption {
         by: AgentId,
         /// The ballots.
         ballots: Vec<Ballot>,
+    },
+    /// It came with the submission; nobody was asked.
+    Given {
+        /// The owner; nobody when the submission was unsigned.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<NodeId>,
     },
     /// Nobody proposed anything usable; the task runs as one subtask.
     Solo {

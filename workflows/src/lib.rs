@@ -12,6 +12,7 @@ pub mod budget;
 pub mod cluster;
 pub mod decompose;
 pub mod engine;
+pub mod given;
 pub mod job;
 pub mod journal;
 pub mod plan;
@@ -21,6 +22,7 @@ pub mod settings;
 pub mod synthesis;
 pub mod work;
 
+pub use given::GivenPlan;
 pub use job::{Control, JobSubmission};
 pub use journal::{Record, Step};
 pub use plan::{Plan, Subtask};

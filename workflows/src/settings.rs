@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use foa_capability::Money;
 use serde::{Deserialize, Serialize};
 
 use crate::job::JobSubmission;
@@ -22,6 +23,9 @@ pub enum Profile {
 pub struct Settings {
     /// The profile they came from.
     pub profile: Profile,
+    /// The most the job may cost, where its coordinator allows less than anything its submission says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Money>,
     /// Agents asked for a proposal, at most.
     pub proposers: usize,
     /// Fewest subtasks asked for.
@@ -70,6 +74,7 @@ impl Settings {
     pub fn of(profile: Profile) -> Self {
         let ours = Self {
             profile: Profile::Default,
+            budget: None,
             // As the paper.
             proposers: 4,
             // A task that is one thing should stay one thing; the paper asks for at least two.

@@ -130,7 +130,7 @@ pub enum Answer {
 }
 
 /// A subtask as one proposer sees it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ProposedSubtask {
     /// Unique within the proposal.

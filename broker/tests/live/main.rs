@@ -42,4 +42,5 @@ on_each_broker!(
     topics_of_others_are_named_and_disturb_nothing,
     old_and_new_protocol_understand_each_other,
     a_full_queue_makes_the_publisher_wait,
+    an_offer_never_waits_and_what_may_be_lost_goes_first,
 );

@@ -5,7 +5,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use foa_broker::{Event, Protocol, PublishError, Will};
+use foa_broker::{Event, Offered, Protocol, PublishError, Will};
 use foa_wire::codec::MAX_ENVELOPE;
 use foa_wire::{Connection, Filter, Topic};
 
@@ -225,6 +225,29 @@ pub(crate) async fn a_full_queue_makes_the_publisher_wait(mut broker: TestBroker
     for _ in 0..3 {
         let heard = a.hear().await;
         assert!(heard.payload == large);
+        a.fabric.ack(heard.ack);
+    }
+}
+
+pub(crate) async fn an_offer_never_waits_and_what_may_be_lost_goes_first(mut broker: TestBroker) {
+    let mut config = config(broker.url(), "a");
+    config.queue_bytes = 1; // raised to twice the largest envelope
+    let events = Topic::JobEvents("some-job".parse().unwrap());
+    let mut a = Peer::join(config, "a", vec![Filter::One(events.clone())]).await;
+    broker.stop().await;
+    a.until(|event| matches!(event, Event::Disconnected { .. }).then_some(())).await;
+    let payload = |n: u8| Bytes::from(vec![n; MAX_ENVELOPE / 4]);
+    let offer = |topic: &Topic, n, expiry| a.fabric.offer(topic, payload(n), false, expiry).unwrap();
+    let told = (0..20).take_while(|n| offer(&events, *n, None) == Offered::Queued).count();
+    assert!((5..=6).contains(&told), "three quarters of eight: {told}");
+    let inbox = a.inbox();
+    assert_eq!(offer(&inbox, 100, Some(Duration::ZERO)), Offered::Queued, "there is room kept for commands");
+    let commands: Vec<u8> = (0..100).take_while(|n| offer(&inbox, *n, None) == Offered::Queued).collect();
+    assert!((24..=26).contains(&commands.len()), "a quarter, and three times the whole: {}", commands.len());
+    broker.resume().await;
+    for n in commands {
+        let heard = a.hear().await;
+        assert_eq!((heard.topic, heard.payload.first()), (inbox.clone(), Some(&n)));
         a.fabric.ack(heard.ack);
     }
 }

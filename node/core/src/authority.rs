@@ -34,7 +34,7 @@ fn node() -> NodeMachine {
         accept_unsigned: false,
         model: "test/2@0123456789ab".parse().unwrap(),
         version: String::new(),
-        max_jobs: 10,
+        limits: crate::admission::Limits::default(),
         max_queue: 10,
     };
     let mut node = NodeMachine::new(identity("holder", 1), config, Boot(1), Vec::new());
@@ -75,7 +75,12 @@ fn refused(node: &NodeMachine, reason: &str) -> u64 {
 /// The node with a job of `owner`.
 fn holder_of_a_job(owner: &NodeId) -> (NodeMachine, JobId) {
     let mut node = node();
-    says(&mut node, owner, "submission-1", Topic::Jobs, Body::JobSubmit(JobSubmission::of("do it")));
+    let submission = Body::JobSubmit(JobSubmission::of("do it"));
+    for output in says(&mut node, owner, "submission-1", Topic::Jobs, submission) {
+        if let Effect::Embed { id, .. } = output.effect {
+            node.handle(Input::Embedded { id, result: Err("no model".to_owned()) }, NOW);
+        }
+    }
     assert!(!node.idle(), "the job was not accepted");
     (node, "job-of-somebody".parse().unwrap())
 }

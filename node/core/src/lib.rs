@@ -8,6 +8,8 @@
 //!
 //! It does not know the encoding, sockets, configuration files, or how an agent is run.
 
+pub mod admission;
+mod arrival;
 #[cfg(test)]
 mod authority;
 pub mod body;

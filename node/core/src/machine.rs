@@ -6,6 +6,7 @@ use foa_capability::ModelId;
 use foa_wire::topic::Class;
 use foa_wire::{Boot, Connection, Filter, NodeId, NodeKey, NodeName, Time, Topic};
 
+use crate::admission::Limits;
 use crate::body::Body;
 use crate::coordinator::Coordinator;
 use crate::effect::{Effect, EmbedId, Input, Output, Received, Send};
@@ -63,8 +64,8 @@ pub struct Config {
     pub model: ModelId,
     /// The program's version, for its status.
     pub version: String,
-    /// Jobs held at once, at most.
-    pub max_jobs: usize,
+    /// Jobs held and run at once, at most.
+    pub limits: Limits,
     /// Pieces of work waiting for one agent, at most.
     pub max_queue: usize,
 }
@@ -112,7 +113,7 @@ impl NodeMachine {
                 NodeRecord::Enrolled { node } => membership.remember_enrolled(node),
             }
         }
-        let coordinator = Coordinator::recover(kept, me.id());
+        let coordinator = Coordinator::recover(kept, me.id(), config.limits);
         Self {
             me,
             config,
@@ -169,6 +170,7 @@ impl NodeMachine {
             Input::Leave => self.leave(now),
             Input::Tick => self.tick(now),
         }
+        self.start_waiting(now);
         std::mem::take(&mut self.out)
     }
 
@@ -305,6 +307,7 @@ impl NodeMachine {
     fn embedded(&mut self, id: EmbedId, result: Result<Vec<foa_capability::Vector>, String>, now: Time) {
         match self.embeds.remove(&id) {
             Some(Asked::Job { job, texts }) => self.job_embedded(&job, texts, result, now),
+            Some(Asked::Arrival { job, texts }) => self.arrival_embedded(job, texts, result, now),
             Some(Asked::Route { id, asker, question }) => {
                 self.route_embedded(id, asker, &question, result, now);
             }

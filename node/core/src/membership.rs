@@ -670,7 +670,7 @@ mod tests {
             accept_unsigned: false,
             model: "test/8@0123456789ab".parse().unwrap(),
             version: String::new(),
-            max_jobs: 1,
+            limits: crate::admission::Limits::default(),
             max_queue: 1,
         };
         let mut node = NodeMachine::new(identity("worker", 1), config, Boot(1), Vec::new());

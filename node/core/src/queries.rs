@@ -27,6 +27,8 @@ const NODES: usize = 300;
 const RECENT: usize = 100;
 /// Candidates of one route, at most.
 const CANDIDATES: usize = 50;
+/// Questions to the embedder that may be open when a client asks for another.
+const QUESTIONS: usize = 1000;
 /// Characters of a task or description in a summary.
 const SHORT: usize = 120;
 
@@ -35,6 +37,13 @@ const SHORT: usize = 120;
 pub enum Asked {
     /// A job.
     Job {
+        /// Which.
+        job: JobId,
+        /// The texts, in order.
+        texts: Vec<String>,
+    },
+    /// A submission on its way in.
+    Arrival {
         /// Which.
         job: JobId,
         /// The texts, in order.
@@ -84,6 +93,8 @@ impl NodeMachine {
                     unknown("this node keeps no directory")
                 } else if text.trim().is_empty() || text.len() > foa_workflows::job::MAX_TASK {
                     unknown("wanted a task in words, at most 32 KiB")
+                } else if self.embeds.len() >= QUESTIONS {
+                    unknown("too many questions are waiting, try again later")
                 } else {
                     let question = RouteQuestion { text: text.clone(), policies, skills, budget, limit };
                     self.embed(Asked::Route { id, asker, question }, vec![text]);

@@ -1,17 +1,26 @@
 //! Which commands have been seen: a QoS 1 duplicate or a replay is dropped quietly until it expires by itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use foa_wire::{Boot, MessageId, NodeId, Time};
 
 /// Ids remembered; beyond, the ones that expire first are forgotten, and journaled ids guard the effects.
 const MOST: usize = 50_000;
+/// Ids of one sender; beyond, its own go first, so a flood of one does not make us forget what others said.
+const MOST_OF_ONE: usize = 10_000;
 
 /// Ids per (sender, boot) until they expire.
 #[derive(Clone, Debug, Default)]
 pub struct Window {
-    seen: BTreeMap<(NodeId, Boot, MessageId), Time>,
-    by_expiry: BTreeMap<(Time, NodeId, Boot, MessageId), ()>,
+    senders: BTreeMap<NodeId, Seen>,
+    by_expiry: BTreeSet<(Time, NodeId, Boot, MessageId)>,
+}
+
+/// What one sender said.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    ids: BTreeMap<(Boot, MessageId), Time>,
+    by_expiry: BTreeSet<(Time, Boot, MessageId)>,
 }
 
 impl Window {
@@ -24,21 +33,36 @@ impl Window {
         expires: Time,
         now: Time,
     ) -> bool {
-        while let Some((oldest, ())) = self.by_expiry.first_key_value() {
-            if oldest.0 > now && self.by_expiry.len() < MOST {
+        while let Some((at, from, boot, id)) = self.by_expiry.first().cloned() {
+            if at > now && self.by_expiry.len() < MOST {
                 break;
             }
-            if let Some(((_, from, boot, id), ())) = self.by_expiry.pop_first() {
-                self.seen.remove(&(from, boot, id));
-            }
+            self.forget(&from, (at, boot, id));
         }
-        let key = (from.clone(), boot, id.clone());
-        if self.seen.contains_key(&key) {
+        let seen = self.senders.entry(from.clone()).or_default();
+        if seen.ids.contains_key(&(boot, id.clone())) {
             return false;
         }
-        self.by_expiry.insert((expires, key.0.clone(), key.1, key.2.clone()), ());
-        self.seen.insert(key, expires);
+        seen.ids.insert((boot, id.clone()), expires);
+        seen.by_expiry.insert((expires, boot, id.clone()));
+        self.by_expiry.insert((expires, from.clone(), boot, id.clone()));
+        if seen.ids.len() > MOST_OF_ONE
+            && let Some(first) = seen.by_expiry.first().cloned()
+        {
+            self.forget(from, first);
+        }
         true
+    }
+
+    fn forget(&mut self, from: &NodeId, (at, boot, id): (Time, Boot, MessageId)) {
+        if let Some(seen) = self.senders.get_mut(from) {
+            seen.ids.remove(&(boot, id.clone()));
+            seen.by_expiry.remove(&(at, boot, id.clone()));
+            if seen.ids.is_empty() {
+                self.senders.remove(from);
+            }
+        }
+        self.by_expiry.remove(&(at, from.clone(), boot, id));
     }
 }
 
@@ -48,19 +72,47 @@ mod tests {
 
     use super::*;
 
+    fn node(n: u8) -> NodeId {
+        NodeId::new("a".parse().unwrap(), &NodeKey::from_seed([n; 32]).public())
+    }
+
+    fn id(n: usize) -> MessageId {
+        format!("message-{n}").parse().unwrap()
+    }
+
+    fn at(ms: u64) -> Time {
+        Time::from_millis(ms)
+    }
+
     #[test]
-    fn a_duplicate_is_known_until_it_expires_and_memory_is_bounded() {
-        let from = NodeId::new("a".parse().unwrap(), &NodeKey::from_seed([1; 32]).public());
-        let id = |n: usize| format!("message-{n}").parse::<MessageId>().unwrap();
-        let at = Time::from_millis;
+    fn a_duplicate_is_known_until_it_expires() {
+        let from = node(1);
         let mut window = Window::default();
         assert!(window.first_time(&from, Boot(1), &id(0), at(100), at(0)));
         assert!(!window.first_time(&from, Boot(1), &id(0), at(100), at(99)));
         assert!(window.first_time(&from, Boot(2), &id(0), at(100), at(99)));
         assert!(window.first_time(&from, Boot(1), &id(0), at(200), at(100)));
-        for n in 0..2 * MOST {
-            window.first_time(&from, Boot(3), &id(n), at(1_000_000), at(100));
+        assert_eq!(window.by_expiry.len(), 1, "what expired is forgotten");
+    }
+
+    #[test]
+    fn a_flood_of_one_does_not_make_us_forget_what_another_said() {
+        let mut window = Window::default();
+        assert!(window.first_time(&node(1), Boot(1), &id(0), at(1000), at(0)));
+        for n in 0..MOST + 10 {
+            window.first_time(&node(2), Boot(1), &id(n), at(1_000_000), at(0));
         }
-        assert!(window.seen.len() <= MOST && window.by_expiry.len() == window.seen.len());
+        assert!(!window.first_time(&node(1), Boot(1), &id(0), at(1000), at(0)));
+        assert_eq!(window.by_expiry.len(), MOST_OF_ONE + 1);
+    }
+
+    #[test]
+    fn memory_is_bounded_however_many_speak() {
+        let mut window = Window::default();
+        for n in 0..2 * MOST {
+            window.first_time(&node(u8::try_from(n % 8).unwrap()), Boot(1), &id(n), at(1_000_000), at(0));
+        }
+        let kept: usize = window.senders.values().map(|seen| seen.ids.len()).sum();
+        assert!(kept <= MOST && kept == window.by_expiry.len());
     }
 }

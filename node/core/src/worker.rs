@@ -31,6 +31,8 @@ const CHANNELS: usize = 500;
 const CHANNEL_ENTRIES: usize = 500;
 /// How often that is looked at.
 const EFFECTS_CHECKED: Duration = Duration::from_secs(60);
+/// Pieces of work that wait for entries of others, at most.
+const LACKING: usize = 1000;
 /// How long a refinement waits for the entries it should read before it goes on without them.
 const ENTRIES_WAIT: Duration = Duration::from_secs(5);
 
@@ -279,6 +281,11 @@ impl NodeMachine {
                 .filter(|hash| self.worker.entry(cluster, hash).is_none())
                 .cloned()
                 .collect();
+            if !missing.is_empty() && self.worker.lacking.len() >= LACKING {
+                let detail = format!("{LACKING} pieces of work wait for entries already");
+                let outcome = WorkOutcome::Failed { reason: "overloaded".to_owned(), detail };
+                return self.reply_to(&work, outcome, Usage::default(), now);
+            }
             if !missing.is_empty() {
                 let request =
                     ChannelRequest { job: work.work.job(), cluster: cluster.clone(), entries: missing };

@@ -23,6 +23,7 @@ mod jobs;
 mod model;
 mod node;
 mod nodes;
+mod plan_file;
 mod route;
 mod signal;
 mod submit;

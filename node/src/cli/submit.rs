@@ -1,18 +1,20 @@
 //! `foa submit`: a job from question to answer.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use foa_capability::{Money, Policy};
 use foa_wire::JobId;
 use foa_workflows::JobResult;
-use foa_workflows::job::{Accepted, Durability, JobSubmission};
+use foa_workflows::job::{Accepted, Durability, JobSubmission, Priority};
+use foa_workflows::job::{JobSubmission, Priority};
 use foa_workflows::result::Status;
 use foa_workflows::settings::Profile;
 use foa_workflows::work::SynthesisMode;
 
 use super::terminal::Spinner;
-use super::{Place, Stop, failed_client, terminal};
+use super::{Place, Stop, failed_client, plan_file, terminal};
 use crate::client::{Client, Heard, new_job_id};
 use crate::exit::Failure;
 use crate::follow::{Follow, Followed};
@@ -64,6 +66,12 @@ pub(super) struct Args {
     /// [default: replicated where there are three]
     #[arg(long, value_enum)]
     durability: Option<DurabilityName>,
+    /// Whether it may start before others that wait for the same coordinator, or after them
+    #[arg(long, value_enum, default_value = "normal")]
+    priority: PriorityName,
+    /// The subtasks, from a JSON or TOML file; then no agent proposes or votes [default: agents propose]
+    #[arg(long, value_name = "FILE")]
+    plan: Option<PathBuf>,
     /// Print the name of the job once it is accepted and do not wait
     #[arg(long)]
     detach: bool,
@@ -82,6 +90,13 @@ enum ProfileName {
 enum DurabilityName {
     Local,
     Replicated,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum PriorityName {
+    Low,
+    Normal,
+    High,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -105,6 +120,7 @@ impl Args {
         let submission = JobSubmission {
             task: self.task.clone(),
             job: Some(self.job.clone().unwrap_or_else(new_job_id)),
+            plan: self.plan.as_deref().map(plan_file::read).transpose().map_err(Failure::broken)?,
             budget: self.budget,
             timeout_ms,
             policies: self.policy.iter().cloned().collect(),
@@ -115,6 +131,11 @@ impl Args {
             },
             rounds: self.rounds,
             team: self.team,
+            priority: match self.priority {
+                PriorityName::Low => Priority::Low,
+                PriorityName::Normal => Priority::Normal,
+                PriorityName::High => Priority::High,
+            },
             synthesis: match self.synthesis {
                 SynthesisName::Concatenate => SynthesisMode::Concatenate,
                 SynthesisName::Rebase => SynthesisMode::Rebase,

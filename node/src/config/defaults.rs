@@ -177,6 +177,30 @@ pub const SETTINGS: &[Setting] = &[
         default: Some("8000"),
         about: "how long a node that is told to stop finishes what it has, in milliseconds",
     },
+    Setting {
+        path: "limits.max_jobs",
+        env: "FOA_MAX_JOBS",
+        kind: Kind::Number,
+        // Some tens of megabytes of logs in memory.
+        default: Some("1000"),
+        about: "open jobs of a coordinator, at most; beyond, and beyond a submitter's fair share, they are turned away",
+    },
+    Setting {
+        path: "limits.max_running",
+        env: "FOA_MAX_RUNNING",
+        kind: Kind::Number,
+        // Jobs mostly wait for agents; more at once would only make each of them slower.
+        default: Some("256"),
+        about: "jobs a coordinator works on at once; the others are safe and wait",
+    },
+    Setting {
+        path: "limits.unsigned_budget",
+        env: "FOA_UNSIGNED_BUDGET",
+        kind: Kind::Number,
+        // Nobody can be billed, so one unit: enough to try things out.
+        default: Some("1000000"),
+        about: "what a job that nobody signed may cost, at most, in millionths of the federation's currency",
+    },
 ];
 
 /// The setting of this path.

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use etcetera::BaseStrategy as _;
 use foa_broker::{BrokerUrl, Credentials};
+use foa_capability::Money;
+use foa_node_core::admission::Limits;
 use foa_node_core::status::Role;
 use foa_wire::{Namespace, NodeId, NodeName};
 
@@ -73,6 +75,8 @@ pub struct NodeConfig {
     pub base: PathBuf,
     /// How long it finishes what it has when told to stop.
     pub drain: Duration,
+    /// Jobs held and run at once, at most.
+    pub limits: Limits,
 }
 
 impl NodeConfig {
@@ -191,11 +195,29 @@ impl Layers {
             embedded,
             agents: self.checked_agents()?,
             base: self.file.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).to_owned(),
-            drain: match self.get("limits.drain_ms") {
-                Some((Value::Number(ms), _)) => Duration::from_millis(ms),
-                Some((Value::Text(_) | Value::Bool(_) | Value::List(_), _)) | None => Duration::ZERO,
-            },
+            drain: Duration::from_millis(self.number("limits.drain_ms")),
+            limits: self.limits()?,
         })
+    }
+
+    fn limits(&self) -> Result<Limits, ConfigError> {
+        let at_least_one = |path: &'static str| match self.number(path) {
+            0 => Err(self.invalid(path, "wanted at least 1, found 0".to_owned())),
+            number => Ok(usize::try_from(number).unwrap_or(usize::MAX)),
+        };
+        let unsigned = i64::try_from(self.number("limits.unsigned_budget")).unwrap_or(i64::MAX);
+        Ok(Limits {
+            max_jobs: at_least_one("limits.max_jobs")?,
+            max_running: at_least_one("limits.max_running")?,
+            unsigned_budget: Some(Money(unsigned)),
+        })
+    }
+
+    fn number(&self, path: &str) -> u64 {
+        match self.get(path) {
+            Some((Value::Number(number), _)) => number,
+            Some((Value::Text(_) | Value::Bool(_) | Value::List(_), _)) | None => 0,
+        }
     }
 
     fn checked_agents(&self) -> Result<Vec<AgentConfig>, ConfigError> {

@@ -6,6 +6,7 @@
 //! - `agents`: our agents, each piece of work in a task of its own.
 
 mod agents;
+mod clock;
 mod journal;
 mod link;
 mod shell;
@@ -17,6 +18,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
 use foa_broker::{BrokerUrl, Config as BrokerConfig, Credentials, Will};
+use foa_node_core::admission::Limits;
 use foa_node_core::effect::Advertised;
 use foa_node_core::journal::NodeRecord;
 use foa_node_core::status::{NodeStatus, Role};
@@ -30,8 +32,6 @@ use crate::identity::Identity;
 use crate::model::Embedder;
 use crate::store::{Store, get_u64, put_u64};
 
-/// Jobs held at once by one coordinator.
-pub const MAX_JOBS: usize = 1000;
 /// Pieces of work waiting for one agent.
 pub const MAX_QUEUE: usize = 64;
 
@@ -60,6 +60,8 @@ pub struct Options {
     pub coordinators: BTreeSet<NodeId>,
     /// Whether submissions without a signature are taken.
     pub accept_unsigned: bool,
+    /// Jobs held and run at once, at most.
+    pub limits: Limits,
 }
 
 /// Where the broker is and who we are to it.
@@ -97,7 +99,7 @@ pub async fn start(options: Options) -> anyhow::Result<Daemon> {
         accept_unsigned: options.accept_unsigned,
         model: options.embedder.model().clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        max_jobs: MAX_JOBS,
+        limits: options.limits,
         max_queue: MAX_QUEUE,
     };
     let mut machine = NodeMachine::new(identity.clone(), config, boot, journal);

@@ -4,14 +4,16 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use foa_broker::{AckToken, Event, Events, Fabric, PublishError};
+use bytes::Bytes;
+use foa_broker::{AckToken, Event, Events, Fabric, Offered, PublishError};
 use foa_node_core::effect::{Effect, Output, Send};
 use foa_node_core::{Input, NodeMachine};
-use foa_wire::{Time, WorkId};
+use foa_wire::{Time, Topic, WorkId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::agents::Agents;
+use super::clock::Clock;
 use super::journal::Journal;
 use super::link::Link;
 use super::now;
@@ -55,7 +57,10 @@ pub(super) struct Shell {
     synced: u64,
     appended: u64,
     draining: Option<oneshot::Sender<()>>,
-    clock: Time,
+    clock: Clock,
+    started: Instant,
+    /// Messages there was no room for since the machine was last told, and where the last of them was to go.
+    unsent: Option<(usize, Topic)>,
 }
 
 /// Something that may happen once a record is on disk.
@@ -71,7 +76,16 @@ enum Due {
 
 impl Shell {
     pub(super) fn new(parts: Parts) -> Self {
-        Self { parts, held: VecDeque::new(), synced: 0, appended: 0, draining: None, clock: Time::ZERO }
+        Self {
+            parts,
+            held: VecDeque::new(),
+            synced: 0,
+            appended: 0,
+            draining: None,
+            clock: Clock::new(now(), Duration::ZERO),
+            started: Instant::now(),
+            unsent: None,
+        }
     }
 
     pub(super) async fn run(
@@ -109,8 +123,25 @@ impl Shell {
                 }
                 () = tokio::time::sleep_until(wake) => self.input(Input::Tick, None).await?,
             }
+            self.report_unsent().await?;
             self.look();
         }
+    }
+
+    /// Has the machine count what there was no room for, so that it shows among what was refused.
+    async fn report_unsent(&mut self) -> anyhow::Result<()> {
+        let Some((messages, topic)) = self.unsent.take() else { return Ok(()) };
+        tracing::warn!(messages, last = %topic, "the queue to the broker is full, messages were dropped");
+        let refused = Input::Refused {
+            reason: "unsent".to_owned(),
+            sender: self.parts.machine.id().to_string(),
+            subject: topic.to_string(),
+            detail: format!("no room for {messages} messages while the broker is away or slow"),
+        };
+        self.input(refused, None).await?;
+        // Telling of it found no room either, which says nothing new.
+        self.unsent = None;
+        Ok(())
     }
 
     /// When the machine wants to be woken, as the runtime counts time. An hour when it does not.
@@ -120,10 +151,8 @@ impl Shell {
         Instant::now() + wait
     }
 
-    /// The time, which never goes back even if the clock does.
     fn now(&mut self) -> Time {
-        self.clock = self.clock.max(now());
-        self.clock
+        self.clock.read(now(), self.started.elapsed())
     }
 
     fn look(&mut self) {
@@ -247,7 +276,7 @@ impl Shell {
             Effect::Send(send) => self.send(*send).await,
             Effect::Subscribe(filters) => Ok(self.parts.fabric.subscribe(filters)?),
             Effect::Unsubscribe(filters) => Ok(self.parts.fabric.unsubscribe(filters)?),
-            Effect::Clear(topic) => Ok(self.parts.fabric.clear_retained(&topic).await?),
+            Effect::Clear(topic) => self.publish(&topic, Bytes::new(), true, None),
             Effect::Ask { work, agent, ask, deadline, cap: _ } => {
                 let wait = deadline.since(self.now());
                 self.parts.agents.ask(work, agent, *ask, Instant::now() + wait);
@@ -292,10 +321,27 @@ impl Shell {
             }
         };
         let expiry = send.expires.map(|at| at.since(now));
-        match self.parts.fabric.publish(&send.topic, sealed, send.topic.retained(), expiry).await {
-            Ok(()) => Ok(()),
+        self.publish(&send.topic, sealed, send.topic.retained(), expiry)
+    }
+
+    /// Hands a message to the fabric. The loop never waits for the broker: what there is no room for is dropped, watchers'
+    /// messages first, and counted.
+    fn publish(
+        &mut self,
+        topic: &Topic,
+        payload: Bytes,
+        retain: bool,
+        expiry: Option<Duration>,
+    ) -> anyhow::Result<()> {
+        match self.parts.fabric.offer(topic, payload, retain, expiry) {
+            Ok(Offered::Queued) => Ok(()),
+            Ok(Offered::Dropped) => {
+                let before = self.unsent.take().map_or(0, |(messages, _)| messages);
+                self.unsent = Some((before + 1, topic.clone()));
+                Ok(())
+            }
             Err(e @ PublishError::TooLarge { .. }) => {
-                tracing::error!(topic = %send.topic, error = %e, "a message cannot be sent");
+                tracing::error!(%topic, error = %e, "a message cannot be sent");
                 Ok(())
             }
             Err(e @ PublishError::Closed(_)) => Err(e.into()),

@@ -124,7 +124,15 @@ fn clock(at: Time) -> String {
 
 fn said(step: &Step) -> String {
     match step {
-        Step::Accepted { submission, .. } => format!("accepted: {}", submission.task),
+        Step::Accepted { submission, .. } => match &submission.plan {
+            Some(plan) => {
+                let subtasks = plan.subtasks.iter().map(|s| format!("{} {}", s.key, s.description));
+                let subtasks: Vec<String> = subtasks.collect();
+                let number = count(subtasks.len(), "subtask");
+                format!("accepted with {number}: {}; {}", submission.task, subtasks.join("; "))
+            }
+            None => format!("accepted: {}", submission.task),
+        },
         Step::Routed { candidates, orders } => routed(candidates, orders),
         Step::Answered { work, reply, .. } => format!("#{work} {}", replied(reply)),
         Step::Failed { work, reason, detail, usage: _ } => format!("#{work} failed, {reason}: {detail}"),
@@ -281,6 +289,8 @@ pub(super) fn adopted(how: &Adoption) -> String {
                 by.short()
             )
         }
+        Adoption::Given { by: Some(owner) } => format!("given with the submission, by {}", owner.name()),
+        Adoption::Given { by: None } => "given with the submission".to_owned(),
         Adoption::Solo { reason } => format!("one subtask: {reason}"),
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BinaryHeap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use foa_node_core::admission::Limits;
 use foa_node_core::effect::{Effect, EmbedId, NoAnswer, Send};
 use foa_node_core::journal::Stream;
 use foa_node_core::status::{NodeStatus, Role};
@@ -535,7 +536,7 @@ impl World {
             accept_unsigned: true,
             model: agents::model(),
             version: "sim".to_owned(),
-            max_jobs: MAX_JOBS,
+            limits: Limits { max_jobs: MAX_JOBS, max_running: MAX_JOBS, unsigned_budget: None },
             max_queue: PER_AGENT,
         };
         let journal = node.disk.read();

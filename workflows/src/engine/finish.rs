@@ -7,7 +7,8 @@ use foa_wire::{AgentId, Time};
 
 use super::state::{WorkState, WorkStatus};
 use super::{Commands, JobMachine, RouteKey};
-use crate::journal::{Order, Purpose, Scored, Step, SubtaskOutcome};
+use crate::journal::{Adoption, Order, Purpose, Scored, Step, SubtaskOutcome};
+use crate::plan::Plan;
 use crate::result::{Contributor, JobResult, Rounds, Status};
 use crate::synthesis;
 use crate::work::{Answer, Part, PartOutcome, PeerContribution, SynthesisMode, Usage};
@@ -32,7 +33,7 @@ impl JobMachine {
     pub(super) fn synthesise(&mut self, now: Time, out: &mut Commands) -> bool {
         let parts = self.parts();
         let answered = parts.iter().filter(|p| matches!(p.outcome, PartOutcome::Answered { .. })).count();
-        if answered < 2 {
+        if answered < 2 || self.last_step_is_the_answer() {
             self.finish(Why::Done, None, now, out);
             return true;
         }
@@ -49,6 +50,17 @@ impl JobMachine {
             }
             None => self.ask_synthesiser(now, out),
         }
+    }
+
+    /// Whoever gave a plan whose last step builds on all others, and wants its parts one after the other, has said what the
+    /// answer is: nobody needs to write it again.
+    fn last_step_is_the_answer(&self) -> bool {
+        let given = |(plan, how): &(Plan, Adoption)| {
+            matches!(how, Adoption::Given { .. })
+                && plan.sink().is_some_and(|last| self.outcome(last).is_some())
+        };
+        self.state.submission.synthesis == SynthesisMode::Concatenate
+            && self.state.plan.as_ref().is_some_and(given)
     }
 
     fn ask_synthesiser(&mut self, now: Time, out: &mut Commands) -> bool {
@@ -180,7 +192,7 @@ impl JobMachine {
                 reason: format!(
                     "deadline: nothing was answered within {} ms; it was {}",
                     state.settings.timeout_ms,
-                    state.phase().name()
+                    if self.queued { "waiting for others to end" } else { state.phase().name() }
                 ),
             },
             Why::Unable(reason) => Status::Failed { reason },

@@ -7,6 +7,8 @@
 //!    └── nobody suitable, cancelled, out of time or money ─────────────────────────┘
 //! ```
 //!
+//! A job that brings its plan begins at Assigning.
+//!
 //! | input | from |
 //! |---|---|
 //! | [`Input::Resume`] | the node: after acceptance or a restart |
@@ -32,8 +34,8 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use foa_capability::Vector;
 use foa_capability::route::{Candidate, Query, Routed};
+use foa_capability::{Money, Vector};
 use foa_wire::{AgentId, ClusterId, JobId, NodeId, Term, Time, WorkId};
 
 pub use self::finish::SYNTHESIS_SKILL;
@@ -60,6 +62,8 @@ const EMBED_AGAIN: Duration = Duration::from_secs(2);
 pub enum Input {
     /// Go on from where the log ends.
     Resume,
+    /// A slot is free for a job that was told to [`JobMachine::queue`].
+    Start,
     /// These texts mean this.
     Embedded(Vec<(String, Vector)>),
     /// The embedder could not.
@@ -161,6 +165,7 @@ pub struct JobMachine {
     embed_failures: u32,
     embed_again: Option<Time>,
     embed_error: String,
+    queued: bool,
     routes: BTreeMap<RouteKey, Option<Routed>>,
     sent: BTreeMap<u32, Sent>,
 }
@@ -176,7 +181,8 @@ struct Sent {
 type Commands = Vec<Command>;
 
 impl JobMachine {
-    /// Takes a job in a term of ours. The first command commits the acceptance, which names who keeps the log.
+    /// Takes a job whose submission has passed [`JobSubmission::check`], in a term of ours. The first command commits the
+    /// acceptance, which names who keeps the log. It costs `cap` at most, whatever the submission says.
     #[must_use]
     pub fn accept(
         job: JobId,
@@ -184,9 +190,11 @@ impl JobMachine {
         owner: Option<NodeId>,
         term: Term,
         replicas: Vec<NodeId>,
+        cap: Option<Money>,
         now: Time,
     ) -> (Self, Vec<Command>) {
-        let settings = Settings::for_submission(&submission);
+        let mut settings = Settings::for_submission(&submission);
+        settings.budget = cap.map(|cap| submission.budget.map_or(cap, |asked| asked.min(cap)));
         let record = Record {
             job,
             term,
@@ -195,7 +203,8 @@ impl JobMachine {
             at: now,
             step: Step::Accepted { submission, owner, replicas, settings },
         };
-        let state = JobState::accepted(&record).expect("the record was made an acceptance with index 1");
+        let state = JobState::accepted(&record)
+            .expect("the submission was checked, and the record made an acceptance");
         (Self::at(state), vec![Command::Commit(Box::new(record))])
     }
 
@@ -220,9 +229,30 @@ impl JobMachine {
             embed_failures: 0,
             embed_again: None,
             embed_error: String::new(),
+            queued: false,
             routes: BTreeMap::new(),
             sent: BTreeMap::new(),
         }
+    }
+
+    /// Takes note of what some texts mean, so that it need not be asked. Changes nothing by itself.
+    pub fn learn(&mut self, meanings: impl IntoIterator<Item = (String, Vector)>) {
+        for (text, vector) in meanings {
+            self.embedding.remove(&text);
+            self.vectors.insert(text, vector);
+        }
+    }
+
+    /// Does nothing until [`Input::Start`], except end when it is cancelled or its time is up. For a job that is accepted
+    /// and has to wait until others are over.
+    pub fn queue(&mut self) {
+        self.queued = true;
+    }
+
+    /// Whether anything was done about the job yet.
+    #[must_use]
+    pub fn begun(&self) -> bool {
+        self.state.assigned || !self.state.works.is_empty()
     }
 
     /// What is true of the job.
@@ -251,6 +281,9 @@ impl JobMachine {
         if self.state.phase() == Phase::Ended {
             return None;
         }
+        if self.queued {
+            return Some(self.state.deadline());
+        }
         let open = self.state.works.values().filter(|w| w.status == WorkStatus::Open);
         let deadlines = open.map(|w| w.order.deadline);
         let resends = self.sent.values().map(|s| s.again);
@@ -265,12 +298,10 @@ impl JobMachine {
         }
         match input {
             Input::Resume | Input::Tick => {}
+            Input::Start => self.queued = false,
             Input::Embedded(meanings) => {
                 self.embed_failures = 0;
-                for (text, vector) in meanings {
-                    self.embedding.remove(&text);
-                    self.vectors.insert(text, vector);
-                }
+                self.learn(meanings);
             }
             Input::NotEmbedded { error } => {
                 self.embedding.clear();
@@ -307,6 +338,9 @@ impl JobMachine {
         if let Some(why) = self.stop(now) {
             self.finish(why, None, now, out);
             return true;
+        }
+        if self.queued {
+            return false;
         }
         match self.state.phase() {
             Phase::Routing => self.route_task(now, out),
@@ -547,7 +581,7 @@ impl JobMachine {
 
     /// Sends what is open and was not sent yet, or not for a while.
     fn send_open_work(&mut self, now: Time, out: &mut Commands) {
-        if self.state.phase() == Phase::Ended {
+        if self.state.phase() == Phase::Ended || self.queued {
             return;
         }
         let open = self.state.works.values().filter(|w| w.status == WorkStatus::Open);
@@ -557,7 +591,7 @@ impl JobMachine {
             let Some(request) = self.request(&order, out) else { continue };
             let wait = self.sent.get(&order.work).map_or(RESEND_FIRST, |s| (s.wait * 2).min(RESEND_MOST));
             self.sent.insert(order.work, Sent { again: now + wait, wait });
-            let cap = self.state.submission.budget.map(|_| order.reserved);
+            let cap = self.state.budget.limit().map(|_| order.reserved);
             out.push(Command::Send(Box::new(Work {
                 work: WorkId::new(&self.state.job, order.work),
                 agent: order.agent,

@@ -9,6 +9,7 @@ use foa_wire::{AgentId, ClusterId, Index, JobId, NodeId, Term, Time};
 use crate::budget::Budget;
 use crate::cluster::channel::{Entry, EntryHash};
 use crate::decompose::merge::{Dropped, MergeInput, PlanHash};
+use crate::given::{GivenPlan, InvalidGivenPlan};
 use crate::job::JobSubmission;
 use crate::journal::{Adoption, Order, Purpose, Record, Reply, Scored, Step, SubtaskOutcome};
 use crate::plan::Plan;
@@ -36,6 +37,12 @@ pub enum BrokenLog {
     /// There is nothing.
     #[error("wanted at least one record, found none")]
     Empty,
+    /// The acceptance is of a job that nobody would have accepted.
+    #[error("wanted a plan that can run: {why}")]
+    BadPlan {
+        /// What is wrong with it.
+        why: InvalidGivenPlan,
+    },
 }
 
 /// The state of one job.
@@ -210,7 +217,9 @@ impl JobState {
         if record.index != Index(1) {
             return Err(BrokenLog::Gap { wanted: Index(1), found: record.index });
         }
-        Ok(Self {
+        let given = submission.plan.as_ref().map(GivenPlan::to_plan).transpose();
+        let given = given.map_err(|why| BrokenLog::BadPlan { why })?;
+        let mut state = Self {
             job: record.job.clone(),
             term: record.term.clone(),
             last: record.index,
@@ -220,7 +229,7 @@ impl JobState {
             replicas: replicas.clone(),
             settings: settings.clone(),
             accepted: record.at,
-            budget: Budget::new(submission.budget),
+            budget: Budget::new(settings.budget.or(submission.budget)),
             works: BTreeMap::new(),
             candidates: None,
             merged: None,
@@ -231,8 +240,20 @@ impl JobState {
             overcharged: BTreeMap::new(),
             cancelled: None,
             result: None,
-            marks: vec![(Phase::Routing, record.at)],
-        })
+            marks: Vec::new(),
+        };
+        if let Some(plan) = given {
+            let plan = plan.requiring(&submission.policies);
+            state.adopt(&plan, &Adoption::Given { by: owner.clone() });
+        }
+        state.marks.push((state.phase(), record.at));
+        Ok(state)
+    }
+
+    fn adopt(&mut self, plan: &Plan, how: &Adoption) {
+        let keys = plan.subtasks().iter().map(|s| s.key.clone());
+        self.subtasks = keys.map(|key| (key, SubtaskState::default())).collect();
+        self.plan = Some((plan.clone(), how.clone()));
     }
 
     /// Folds one more record in.
@@ -264,11 +285,7 @@ impl JobState {
                 });
                 self.order(orders, record.at);
             }
-            Step::Adopted { plan, how } => {
-                let keys = plan.subtasks().iter().map(|s| s.key.clone());
-                self.subtasks = keys.map(|key| (key, SubtaskState::default())).collect();
-                self.plan = Some((plan.clone(), how.clone()));
-            }
+            Step::Adopted { plan, how } => self.adopt(plan, how),
             Step::Assigned { teams, unmet } => {
                 self.assigned = true;
                 for (key, team) in teams {
@@ -368,10 +385,12 @@ impl JobState {
     pub fn phase(&self) -> Phase {
         if self.result.is_some() {
             Phase::Ended
-        } else if self.candidates.is_none() {
-            Phase::Routing
         } else if self.plan.is_none() {
-            if self.merged.is_none() { Phase::Proposing } else { Phase::Voting }
+            match (&self.candidates, &self.merged) {
+                (None, _) => Phase::Routing,
+                (Some(_), None) => Phase::Proposing,
+                (Some(_), Some(_)) => Phase::Voting,
+            }
         } else if !self.assigned {
             Phase::Assigning
         } else if self.subtasks.values().any(|s| s.outcome.is_none()) {

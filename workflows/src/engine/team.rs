@@ -15,6 +15,11 @@ impl JobMachine {
     /// Routes every subtask, then gives each the best team that fits all of them together.
     pub(super) fn assign_teams(&mut self, now: Time, out: &mut Commands) -> bool {
         let Some((plan, _)) = self.state.plan.clone() else { return false };
+        // All at once: each question to the embedder is a turn.
+        let texts: Vec<&str> = plan.subtasks().iter().map(|s| s.description.as_str()).collect();
+        if self.meanings(&texts, out).is_none() {
+            return false;
+        }
         let mut found = BTreeMap::new();
         for subtask in plan.subtasks() {
             if let Some(routed) = self.route_subtask(subtask, 0, &BTreeSet::new(), out) {

@@ -10,7 +10,8 @@ use foa_wire::{AgentId, Boot, JobId, NodeId, NodeKey, Term, Time, Version};
 use super::{Command, Input, JobMachine, Phase, RouteKey};
 use crate::cluster::channel::{Body, Content, Entry};
 use crate::decompose::merge;
-use crate::job::JobSubmission;
+use crate::given::GivenPlan;
+use crate::job::{JobSubmission, Refused};
 use crate::journal::{Adoption, Record, Step};
 use crate::request::{Request, Work, WorkOutcome, WorkReply};
 use crate::result::{JobResult, Status};
@@ -47,6 +48,7 @@ struct Script {
     log: Vec<Record>,
     sent: Vec<Work>,
     withdrawn: usize,
+    asked_synthesiser: bool,
     now: Time,
 }
 
@@ -61,14 +63,22 @@ impl Script {
             log: Vec::new(),
             sent: Vec::new(),
             withdrawn: 0,
+            asked_synthesiser: false,
             now: Time::from_millis(1_000_000),
         }
     }
 
     fn start(&mut self, submission: JobSubmission) -> JobMachine {
         let job: JobId = "job-under-test".parse().unwrap();
-        let (mut machine, commands) =
-            JobMachine::accept(job, submission, Some(node(9)), Term::first(node(1)), vec![node(1)], self.now);
+        let (mut machine, commands) = JobMachine::accept(
+            job,
+            submission,
+            Some(node(9)),
+            Term::first(node(1)),
+            vec![node(1)],
+            None,
+            self.now,
+        );
         self.run(&mut machine, commands, Some(Input::Resume));
         machine
     }
@@ -88,6 +98,7 @@ impl Script {
                     }
                     Command::Route { key, query } => {
                         let routed = self.route(&key, &query.exclude);
+                        self.asked_synthesiser |= key == RouteKey::Synthesiser;
                         inputs.push_back(Input::Routed { key, routed });
                     }
                     Command::Send(work) => {
@@ -460,4 +471,179 @@ fn what_may_have_taken_effect_is_never_given_to_another() {
     assert_eq!(drafted, BTreeSet::from([&agent(1)]), "{:?}", script.steps());
     let Status::Failed { reason } = &script.result().status else { panic!("not failed") };
     assert!(reason.contains("unknown"), "{reason}");
+}
+
+/// A plan of `n` steps, each building on the one before.
+fn chain(n: usize) -> GivenPlan {
+    let step = |i: usize| ProposedSubtask {
+        key: format!("k{i}"),
+        description: format!("{} step {i}", char::from(b'a' + u8::try_from(i).unwrap())),
+        ..ProposedSubtask::default()
+    };
+    let edges = (1..n).map(|i| [format!("k{}", i - 1), format!("k{i}")]).collect();
+    GivenPlan { subtasks: (0..n).map(step).collect(), edges }
+}
+
+fn chained(n: usize) -> JobSubmission {
+    let plan = Some(chain(n));
+    JobSubmission { plan, team: Some(1), rounds: Some(0), ..JobSubmission::of("five steps") }
+}
+
+#[test]
+fn a_given_plan_is_neither_proposed_nor_voted_on() {
+    let mut script = Script::new(3);
+    let mut submission = chained(5);
+    submission.policies.insert("gdpr".parse().unwrap());
+    submission.check().unwrap();
+    script.start(submission);
+    let result = script.result();
+    assert_eq!(result.status, Status::Completed);
+    assert_eq!(result.adoption, Some(Adoption::Given { by: Some(node(9)) }));
+    let plan = result.plan.as_ref().unwrap();
+    assert!(plan.subtasks().iter().all(|s| s.policies.contains(&"gdpr".parse().unwrap())));
+    assert_eq!(result.parts.len(), 5);
+    assert!(script.sent.iter().all(|w| matches!(w.request, Request::Draft { .. })), "{:?}", script.sent);
+    assert_eq!(script.sent.len(), 5, "one draft a step");
+    assert_eq!(result.phases[0].phase, "assigning");
+    let steps = script.steps();
+    assert_eq!(steps[..3], ["accepted", "assigned", "dispatched"]);
+    let step = ["answered", "settled", "dispatched"];
+    assert_eq!(steps[3..15], step.repeat(4));
+    assert_eq!(steps[15..], ["answered", "settled", "ended"]);
+}
+
+#[test]
+fn a_chain_of_five_whose_meanings_are_known_commits_in_six_turns() {
+    let mut script = Script::new(1);
+    let job: JobId = "job-under-test".parse().unwrap();
+    let submission = chained(5);
+    let meanings: Vec<_> = submission.first_texts().into_iter().map(|t| (t.clone(), meaning(&t))).collect();
+    let (term, replicas) = (Term::first(node(1)), vec![node(1)]);
+    let (mut machine, first) = JobMachine::accept(job, submission, None, term, replicas, None, script.now);
+    machine.learn(meanings);
+    // The node answers a route within the turn that asks for it; a reply begins a new one.
+    let mut turns = Vec::new();
+    let mut next = Some(Input::Resume);
+    let mut commands = first;
+    while let Some(input) = next.take() {
+        commands.extend(machine.handle(input, script.now));
+        let mut records = 0;
+        while !commands.is_empty() {
+            for command in std::mem::take(&mut commands) {
+                match command {
+                    Command::Commit(record) => {
+                        records += 1;
+                        script.log.push(*record);
+                    }
+                    Command::Route { key, query } => {
+                        let routed = script.route(&key, &query.exclude);
+                        commands.extend(machine.handle(Input::Routed { key, routed }, script.now));
+                    }
+                    Command::Send(work) => next = script.reply(&work).map(Input::Reply),
+                    Command::Embed(texts) => panic!("asked for what it knew: {texts:?}"),
+                    Command::Withdraw { .. }
+                    | Command::Post { .. }
+                    | Command::Moderate { .. }
+                    | Command::Grade { .. } => {}
+                }
+            }
+        }
+        turns.push(records);
+    }
+    assert_eq!(script.result().status, Status::Completed);
+    assert_eq!(turns, [3, 3, 3, 3, 3, 3], "{:?}", script.steps());
+}
+
+#[test]
+fn a_log_with_a_given_plan_cut_anywhere_ends_in_the_same_answer() {
+    let mut whole = Script::new(2);
+    whole.start(chained(3));
+    let answer = whole.result().answer.clone();
+    for cut in 1..whole.log.len() {
+        let mut again = Script::new(2);
+        again.log = whole.log[..cut].to_vec();
+        let term = Term { number: 2, holder: node(1) };
+        let (mut machine, commands) = JobMachine::take_over(&again.log.clone(), term, again.now).unwrap();
+        again.run(&mut machine, commands, Some(Input::Resume));
+        assert_eq!(again.result().answer, answer, "cut after record {cut}");
+    }
+}
+
+#[test]
+fn a_given_plan_that_cannot_run_is_refused_at_the_door_and_in_a_log() {
+    let mut submission = chained(2);
+    submission.plan.as_mut().unwrap().edges.push(["k1".to_owned(), "k0".to_owned()]);
+    let Err(Refused::Invalid { detail }) = submission.check() else { panic!("a cycle passed") };
+    assert!(detail.starts_with("the plan: ") && detail.contains("cycle"), "{detail}");
+    let mut script = Script::new(1);
+    script.start(chained(2));
+    let Step::Accepted { submission: logged, .. } = &mut script.log[0].step else { panic!("no acceptance") };
+    *logged = submission;
+    assert!(JobMachine::take_over(&script.log, Term::first(node(1)), script.now).is_err());
+}
+
+#[test]
+fn a_given_plan_without_a_last_step_or_with_another_synthesis_still_has_its_parts_put_together() {
+    let routes_synthesis = |mut submission: JobSubmission, loose: bool, mode| {
+        if loose {
+            submission.plan.as_mut().unwrap().edges.clear();
+        }
+        submission.synthesis = mode;
+        let mut script = Script::new(1);
+        script.start(submission);
+        script.asked_synthesiser
+    };
+    use crate::work::SynthesisMode::{Concatenate, Merge};
+    assert!(!routes_synthesis(chained(2), false, Concatenate));
+    assert!(routes_synthesis(chained(2), true, Concatenate));
+    assert!(routes_synthesis(chained(2), false, Merge));
+}
+
+#[test]
+fn a_queued_job_waits_for_its_start_and_still_ends_when_cancelled_or_late() {
+    let begin = || {
+        let job: JobId = "job-under-test".parse().unwrap();
+        let script = Script::new(1);
+        let (mut machine, _) = JobMachine::accept(
+            job,
+            chained(2),
+            Some(node(9)),
+            Term::first(node(1)),
+            vec![node(1)],
+            None,
+            script.now,
+        );
+        machine.queue();
+        assert!(machine.handle(Input::Resume, script.now).is_empty());
+        assert_eq!(machine.wake(), Some(machine.state().deadline()));
+        (script, machine)
+    };
+    let (mut script, mut machine) = begin();
+    assert!(!machine.begun());
+    let commands = machine.handle(Input::Start, script.now);
+    script.run(&mut machine, commands, None);
+    assert_eq!(script.result().status, Status::Completed);
+    assert!(machine.begun());
+    let (mut script, mut machine) = begin();
+    let commands = machine.handle(Input::Cancel { by: node(9) }, script.now);
+    script.run(&mut machine, commands, None);
+    assert_eq!(script.result().status, Status::Cancelled);
+    let (mut script, mut machine) = begin();
+    script.tick(&mut machine);
+    let Status::Failed { reason } = &script.result().status else { panic!("not failed") };
+    assert!(reason.contains("deadline") && reason.contains("waiting for others"), "{reason}");
+}
+
+#[test]
+fn a_coordinators_cap_holds_whatever_the_submission_says() {
+    for (asked, wanted) in
+        [(None, Some(Money(30))), (Some(Money(50)), Some(Money(30))), (Some(Money(7)), Some(Money(7)))]
+    {
+        let submission = JobSubmission { budget: asked, ..chained(2) };
+        let (term, replicas) = (Term::first(node(1)), vec![node(1)]);
+        let now = Time::from_millis(1_000_000);
+        let job = "job-under-test".parse().unwrap();
+        let (machine, _) = JobMachine::accept(job, submission, None, term, replicas, Some(Money(30)), now);
+        assert_eq!(machine.state().budget.limit(), wanted);
+    }
 }

@@ -20,6 +20,8 @@ use foa_workflows::journal::Step;
 use foa_workflows::{JobResult, Record};
 
 use self::submission::Waiting;
+use crate::admission::{Admission, Limits, Shelf};
+use crate::arrival::Arrivals;
 use crate::machine::NodeMachine;
 use crate::replica::{Durable, Replica};
 use crate::view::Backlog;
@@ -37,12 +39,15 @@ const KEEP_ENDED: usize = 2000;
 const KNOWN: usize = 20_000;
 
 /// The jobs of this node.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Coordinator {
     pub(crate) jobs: BTreeMap<JobId, Held>,
     /// Jobs we hold that are not over.
     open: BTreeSet<JobId>,
+    pub(crate) admission: Admission,
+    pub(crate) arrivals: Arrivals,
     waiting: BTreeMap<JobId, Waiting>,
+    shelf: Shelf,
     elsewhere: BTreeMap<JobId, Elsewhere>,
     routes: Vec<(JobId, RouteKey, foa_capability::route::Query)>,
     /// Jobs whose log on disk makes no sense, and why. Nothing is said or done about them.
@@ -80,8 +85,21 @@ struct Elsewhere {
 
 impl Coordinator {
     /// The jobs a journal tells of. A log that makes no sense is set aside.
-    pub(crate) fn recover(kept: BTreeMap<JobId, Vec<Durable>>, me: &NodeId) -> Self {
-        let mut coordinator = Self::default();
+    pub(crate) fn recover(kept: BTreeMap<JobId, Vec<Durable>>, me: &NodeId, limits: Limits) -> Self {
+        let mut coordinator = Self {
+            jobs: BTreeMap::new(),
+            open: BTreeSet::new(),
+            admission: Admission::new(limits),
+            arrivals: Arrivals::default(),
+            waiting: BTreeMap::new(),
+            shelf: submission::shelf(),
+            elsewhere: BTreeMap::new(),
+            routes: Vec::new(),
+            broken: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            waiting_timers: BTreeSet::new(),
+            ended: BTreeSet::new(),
+        };
         for (job, kept) in kept {
             match Replica::recovered(job.clone(), me.clone(), kept) {
                 Ok(replica) => {
@@ -107,7 +125,7 @@ impl Coordinator {
     pub(crate) fn backlog(&self) -> Backlog {
         Backlog {
             waiting: 0,
-            submissions: self.waiting.len(),
+            submissions: self.waiting.len() + self.arrivals.len(),
             routes: self.routes.len(),
             jobs: self.jobs.len(),
         }
@@ -115,7 +133,8 @@ impl Coordinator {
 
     pub(crate) fn wake(&self) -> Option<Time> {
         let first = |timers: &BTreeSet<(Time, JobId)>| timers.first().map(|(at, _)| *at);
-        [first(&self.timers), first(&self.waiting_timers)].into_iter().flatten().min()
+        let arrivals = self.arrivals.wake();
+        [first(&self.timers), first(&self.waiting_timers), arrivals].into_iter().flatten().min()
     }
 
     pub(crate) fn broken(&self) -> &BTreeMap<JobId, String> {
@@ -226,6 +245,7 @@ impl NodeMachine {
             self.coordinator.waiting_timers.remove(&(at, job.clone()));
             self.waiting_due(&job, now);
         }
+        self.arrivals_tick(now);
         self.coordinator.elsewhere.retain(|_, job| job.until > now);
     }
 

@@ -1,5 +1,7 @@
 //! What a job wants done. Records go to the replicas; everything else waits until the records before it are committed.
 
+use std::collections::VecDeque;
+
 use foa_capability::Vector;
 use foa_capability::reputation::Outcome;
 use foa_wire::{AgentId, ClusterId, JobId, Time, Topic, WorkId};
@@ -29,7 +31,8 @@ impl NodeMachine {
     }
 
     pub(super) fn perform(&mut self, job: &JobId, commands: Vec<Command>, now: Time) {
-        for command in commands {
+        let mut commands = VecDeque::from(commands);
+        while let Some(command) = commands.pop_front() {
             let Some(held) = self.coordinator.jobs.get_mut(job) else { return };
             match command {
                 Command::Commit(record) => {
@@ -39,9 +42,14 @@ impl NodeMachine {
                 Command::Embed(texts) => {
                     self.embed(Asked::Job { job: job.clone(), texts: texts.clone() }, texts);
                 }
-                Command::Route { key, query } => {
-                    self.coordinator.routes.push((job.clone(), key, *query));
-                }
+                Command::Route { key, query } => match (&self.membership.directory, &mut held.machine) {
+                    // Answered on the spot, so that what follows from it is flushed together with what led to it.
+                    (Some(directory), Some(machine)) if self.membership.ready => {
+                        let routed = directory.route(&query, now);
+                        commands.extend(machine.handle(JobInput::Routed { key, routed }, now));
+                    }
+                    _ => self.coordinator.routes.push((job.clone(), key, *query)),
+                },
                 Command::Grade { agent, task, delivered } => self.grade(&agent, &task, delivered, now),
                 Command::Send(_)
                 | Command::Withdraw { .. }

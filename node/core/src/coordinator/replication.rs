@@ -165,7 +165,7 @@ impl NodeMachine {
                 match self.unwelcome(waiting.owner.as_ref()) {
                     None => {
                         let (submission, owner) = (waiting.submission, waiting.owner);
-                        self.write_acceptance(job, submission, owner, waiting.replicas, now);
+                        self.write_acceptance(job, submission, owner, waiting.replicas, Vec::new(), now);
                     }
                     Some(refused) => self.reject(job.clone(), waiting.owner, refused, now),
                 }
@@ -177,12 +177,19 @@ impl NodeMachine {
         let Some(term) = held.replica.promised().cloned() else { return };
         tracing::info!(%job, %term, records = held.replica.log().len(), "took a job over");
         match JobMachine::take_over(held.replica.log(), term, now) {
-            Ok((machine, commands)) => {
-                let open = machine.state().phase() != Phase::Ended;
-                held.machine = Some(machine);
-                if open {
+            Ok((mut machine, commands)) => {
+                let state = machine.state();
+                if state.phase() != Phase::Ended {
                     self.coordinator.open.insert(job.clone());
+                    let (submitter, priority) = (state.owner.clone(), state.submission.priority);
+                    if machine.begun() {
+                        self.coordinator.admission.resume(job.clone(), submitter);
+                    } else {
+                        machine.queue();
+                        self.coordinator.admission.enter(job.clone(), submitter, priority, now);
+                    }
                 }
+                held.machine = Some(machine);
                 self.perform(job, commands, now);
                 self.job_input(job, JobInput::Resume, now);
                 self.status_changed();
@@ -206,6 +213,7 @@ impl NodeMachine {
         // Others try first: we have just been refused.
         held.patience = now + GRACE + GRACE_PER_RANK;
         self.coordinator.open.remove(job);
+        self.coordinator.admission.leave(job);
         self.coordinator.routes.retain(|(of, ..)| of != job);
         self.status_changed();
     }

@@ -53,6 +53,11 @@ impl NodeMachine {
     pub(crate) fn channel_request(&mut self, request: &ChannelRequest, from: NodeId, now: Time) {
         let held = self.coordinator.jobs.get(&request.job);
         let Some(machine) = held.and_then(|held| held.machine.as_ref()) else { return };
+        let mut works = machine.state().works.values();
+        if !works.any(|work| *work.order.agent.node() == from) {
+            let detail = "wanted a node whose agents work on this job".to_owned();
+            return self.refuse("not-member", from.to_string(), request.cluster.to_string(), detail, now);
+        }
         let of_channel = |entry: &&Entry| {
             let cluster = &entry.content().cluster;
             *cluster == request.cluster || request.cluster.reads_drafts_of(cluster)
@@ -81,6 +86,7 @@ impl NodeMachine {
     pub(super) fn over(&mut self, job: &JobId) {
         tracing::info!(%job, "a job ended");
         self.coordinator.open.remove(job);
+        self.coordinator.admission.leave(job);
         if let Some(held) = self.coordinator.jobs.get_mut(job) {
             held.machine = None;
             held.replica.tell_committed();
@@ -153,6 +159,7 @@ impl NodeMachine {
             coordinator.ended.remove(&(result.ended, job.clone()));
         }
         coordinator.open.remove(job);
+        coordinator.admission.leave(job);
         coordinator.routes.retain(|(of, ..)| of != job);
     }
 }

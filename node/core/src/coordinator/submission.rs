@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use foa_capability::Vector;
 use foa_wire::{JobId, NodeId, Term, Time, Topic};
 use foa_workflows::engine::{Input as JobInput, JobMachine};
 use foa_workflows::job::{Accepted, Durability, JobSubmission, Refused, Rejection};
 
 use super::{Elsewhere, GRACE, GRACE_PER_RANK, Held, KEEP};
+use crate::admission::Shelf;
 use crate::body::Body;
 use crate::effect::Effect;
 use crate::journal::Stream;
@@ -23,8 +25,11 @@ const KEEPERS: usize = 3;
 const WAITING: usize = 10_000;
 /// How long a submission is kept for others. Its submitter repeats it until it is accepted.
 const WAITING_FOR: Duration = Duration::from_secs(120);
-/// When a client that was turned away may try again.
-const RETRY_AFTER_MS: u64 = 5_000;
+/// Their size, at most, as JSON.
+const WAITING_BYTES: usize = 64 * 1024 * 1024;
+
+/// Texts and what they mean.
+pub(crate) type Meanings = Vec<(String, Vector)>;
 
 /// A submission that another coordinator should take, or that waits for promises.
 #[derive(Debug)]
@@ -36,8 +41,13 @@ pub(super) struct Waiting {
     pub(super) until: Time,
 }
 
+/// What may be kept for others.
+pub(super) fn shelf() -> Shelf {
+    Shelf::new(WAITING, WAITING_BYTES)
+}
+
 impl NodeMachine {
-    /// Takes a submission, keeps it for another coordinator, or turns it away.
+    /// A submission came in.
     pub(crate) fn submitted(
         &mut self,
         submission: JobSubmission,
@@ -45,10 +55,23 @@ impl NodeMachine {
         hashed: Option<JobId>,
         now: Time,
     ) {
-        if !self.is(Role::Coordinator) {
-            return;
+        if self.is(Role::Coordinator)
+            && let Some(job) = submission.job.clone().or(hashed)
+        {
+            self.place(job, submission, owner, None, now);
         }
-        let Some(job) = submission.job.clone().or(hashed) else { return };
+    }
+
+    /// Takes a submission, keeps it for another coordinator, or turns it away. One that is ours to take is understood first:
+    /// then it is placed again, with what its texts mean.
+    pub(crate) fn place(
+        &mut self,
+        job: JobId,
+        submission: JobSubmission,
+        owner: Option<NodeId>,
+        meanings: Option<Meanings>,
+        now: Time,
+    ) {
         if self.coordinator.broken().contains_key(&job)
             || self.repeated(&job, &submission, owner.as_ref(), now)
         {
@@ -63,7 +86,8 @@ impl NodeMachine {
         if !self.membership.ready && owner.is_some() {
             let replicas = Vec::new();
             let due = now + CONFIRM_WITHIN;
-            return self.wait(job, Waiting { submission, owner, replicas, due, until: now + WAITING_FOR });
+            let until = now + WAITING_FOR;
+            return self.wait(job, Waiting { submission, owner, replicas, due, until }, now);
         }
         let first = order[..rank].iter().all(|node| self.gone_since(node, None).is_some());
         if let Err(refused) = submission.check() {
@@ -83,14 +107,15 @@ impl NodeMachine {
             return self.reject(job, owner, refused, now);
         }
         let local = replicas.len() < 2;
-        if local && rank == 0 && !self.draining {
-            self.found(job, submission, owner, replicas, now);
-        } else if !local && rank == 0 && !self.draining && self.all_there(&job, &replicas) {
-            self.found(job, submission, owner, replicas, now);
+        if rank == 0 && !self.draining && (local || self.all_there(&job, &replicas)) {
+            match meanings {
+                None => self.arrive(job, submission, owner, now),
+                Some(meanings) => self.found(job, submission, owner, replicas, meanings, now),
+            }
         } else if rank < KEEPERS {
             let grace = GRACE + GRACE_PER_RANK * u32::try_from(rank).unwrap_or(u32::MAX);
             let due = if first && !local { now } else { now + grace };
-            self.wait(job, Waiting { submission, owner, replicas, due, until: now + WAITING_FOR });
+            self.wait(job, Waiting { submission, owner, replicas, due, until: now + WAITING_FOR }, now);
         }
     }
 
@@ -127,7 +152,7 @@ impl NodeMachine {
     ) -> bool {
         let (replicas, _) = self.placed(job, submission);
         if submission.check().is_ok() && self.unwelcome(owner).is_none() {
-            self.write_acceptance(job, submission.clone(), owner.cloned(), replicas, now);
+            self.write_acceptance(job, submission.clone(), owner.cloned(), replicas, Vec::new(), now);
         }
         true
     }
@@ -156,23 +181,32 @@ impl NodeMachine {
     pub(super) fn unwelcome(&self, owner: Option<&NodeId>) -> Option<Refused> {
         if owner.is_none() && !self.config.accept_unsigned {
             Some(Refused::Unsigned)
-        } else if self.coordinator.open_jobs() >= self.config.max_jobs {
-            Some(Refused::Overloaded { retry_after_ms: RETRY_AFTER_MS })
         } else {
-            None
+            let turned_away = self.coordinator.admission.room(&owner.cloned()).err()?;
+            let ms = turned_away.0.as_millis();
+            Some(Refused::Overloaded { retry_after_ms: u64::try_from(ms).unwrap_or(u64::MAX) })
         }
     }
 
-    fn wait(&mut self, job: JobId, waiting: Waiting) {
-        let known = self.coordinator.waiting.contains_key(&job);
-        if !known && self.coordinator.waiting.len() < WAITING {
-            self.coordinator.waiting_timers.insert((waiting.due, job.clone()));
-            self.coordinator.waiting.insert(job, waiting);
+    fn wait(&mut self, job: JobId, waiting: Waiting, now: Time) {
+        if self.coordinator.waiting.contains_key(&job) {
+            return;
+        }
+        let bytes = serde_json::to_vec(&waiting.submission).map_or(0, |bytes| bytes.len());
+        let gone = self.coordinator.shelf.put(job.clone(), waiting.owner.clone(), bytes);
+        self.coordinator.waiting_timers.insert((waiting.due, job.clone()));
+        self.coordinator.waiting.insert(job, waiting);
+        for job in gone {
+            let owner = self.wait_no_more(&job).and_then(|waiting| waiting.owner);
+            let sender = owner.map_or_else(|| "unknown".to_owned(), |owner| owner.to_string());
+            let detail = "too much is kept for other coordinators".to_owned();
+            self.refuse("not-kept", sender, job.to_string(), detail, now);
         }
     }
 
     pub(super) fn wait_no_more(&mut self, job: &JobId) -> Option<Waiting> {
         let waiting = self.coordinator.waiting.remove(job)?;
+        self.coordinator.shelf.take(job);
         self.coordinator.waiting_timers.remove(&(waiting.due, job.clone()));
         Some(waiting)
     }
@@ -181,16 +215,17 @@ impl NodeMachine {
     pub(super) fn waiting_due(&mut self, job: &JobId, now: Time) {
         let Some(waiting) = self.coordinator.waiting.get(job) else { return };
         if waiting.until <= now {
-            self.coordinator.waiting.remove(job);
+            self.wait_no_more(job);
         } else if waiting.replicas.is_empty() {
-            if let Some(waiting) = self.coordinator.waiting.remove(job) {
+            if let Some(waiting) = self.wait_no_more(job) {
                 self.submitted(waiting.submission, waiting.owner, Some(job.clone()), now);
             }
         } else if self.draining {
             self.wait_longer(job, now);
         } else if waiting.replicas.len() < 2 {
-            if let Some(waiting) = self.coordinator.waiting.remove(job) {
-                self.found(job.clone(), waiting.submission, waiting.owner, waiting.replicas, now);
+            if let Some(waiting) = self.wait_no_more(job) {
+                let Waiting { submission, owner, replicas, .. } = waiting;
+                self.found(job.clone(), submission, owner, replicas, Vec::new(), now);
             }
         } else {
             self.wait_longer(job, now);
@@ -212,6 +247,7 @@ impl NodeMachine {
         submission: JobSubmission,
         owner: Option<NodeId>,
         replicas: Vec<NodeId>,
+        meanings: Meanings,
         now: Time,
     ) {
         // It may have been kept for another coordinator before a repeat made it ours.
@@ -221,27 +257,48 @@ impl NodeMachine {
         }
         let replica = Replica::found(job.clone(), self.id().clone(), &replicas, now);
         self.coordinator.jobs.insert(job.clone(), Held::new(replica, now));
-        self.write_acceptance(&job, submission, owner, replicas, now);
+        self.write_acceptance(&job, submission, owner, replicas, meanings, now);
     }
 
-    /// Writes record 1 of a job, in the term we hold.
+    /// Writes record 1 of a job, in the term we hold, and what follows from it if the job may start at once.
     pub(super) fn write_acceptance(
         &mut self,
         job: &JobId,
         submission: JobSubmission,
         owner: Option<NodeId>,
         replicas: Vec<NodeId>,
+        meanings: Meanings,
         now: Time,
     ) {
         let Some(held) = self.coordinator.jobs.get_mut(job) else { return };
         let Some(term) = held.replica.promised().cloned() else { return };
         tracing::info!(%job, %term, replicas = replicas.len(), "accepting a job");
-        let (machine, commands) = JobMachine::accept(job.clone(), submission, owner, term, replicas, now);
-        held.machine = Some(machine);
+        let cap = if owner.is_none() { self.config.limits.unsigned_budget } else { None };
+        let (priority, submitter) = (submission.priority, owner.clone());
+        let (mut machine, mut commands) =
+            JobMachine::accept(job.clone(), submission, owner, term, replicas, cap, now);
+        machine.learn(meanings);
+        machine.queue();
         self.coordinator.open.insert(job.clone());
+        self.coordinator.admission.enter(job.clone(), submitter, priority, now);
+        // Whatever waited before has been started when its slot became free, so a free slot is this job's.
+        let next = self.coordinator.admission.next(now);
+        if next.as_ref() == Some(job) {
+            commands.extend(machine.handle(JobInput::Start, now));
+        }
+        held.machine = Some(machine);
         self.perform(job, commands, now);
-        self.job_input(job, JobInput::Resume, now);
+        if let Some(other) = next.filter(|next| next != job) {
+            self.job_input(&other, JobInput::Start, now);
+        }
         self.status_changed();
+    }
+
+    /// Starts jobs that wait for a slot, while there is one.
+    pub(crate) fn start_waiting(&mut self, now: Time) {
+        while let Some(job) = self.coordinator.admission.next(now) {
+            self.job_input(&job, JobInput::Start, now);
+        }
     }
 
     /// Tells the submitter that the job is ours, and the other coordinators in order if they would not know otherwise.
@@ -281,7 +338,7 @@ impl NodeMachine {
         self.command_after(Topic::Inbox(to), Body::JobAccepted(accepted), now);
     }
 
-    pub(super) fn reject(&mut self, job: JobId, owner: Option<NodeId>, refused: Refused, now: Time) {
+    pub(crate) fn reject(&mut self, job: JobId, owner: Option<NodeId>, refused: Refused, now: Time) {
         tracing::debug!(%job, %refused, "turned a job away");
         let subject = Topic::Jobs.to_string();
         let sender = owner.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string);
@@ -302,6 +359,7 @@ impl NodeMachine {
             return self.refuse("not-coordinator", term.holder.to_string(), job.to_string(), detail, now);
         }
         self.wait_no_more(job);
+        self.coordinator.arrivals.forget(job);
         if term.holder == *self.id() || replicas.len() > 1 {
             return;
         }
