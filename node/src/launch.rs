@@ -13,7 +13,7 @@ use crate::daemon::{self, Daemon};
 use crate::exit::Failure;
 use crate::identity::Identity;
 use crate::model::Embedder;
-use crate::store::{SledStore, Store};
+use crate::store::{SegmentStore, Store};
 
 /// A node and, if it brings one, its broker.
 pub struct Running {
@@ -32,7 +32,7 @@ pub async fn start(config: &NodeConfig, embedder: Embedder) -> Result<Running, F
         Failure::broken(error).maybe_hint(hint)
     })?;
     let journal = config.journal();
-    let opened = tokio::task::spawn_blocking(move || SledStore::open(&journal)).await;
+    let opened = tokio::task::spawn_blocking(move || SegmentStore::open(&journal)).await;
     let store = opened.expect("opening a journal does not panic").map_err(|error| {
         let hint = error.hint();
         Failure::broken(error).maybe_hint(hint)

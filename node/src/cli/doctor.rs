@@ -15,7 +15,7 @@ use crate::exit::Failure;
 use crate::identity::Identity;
 use crate::model;
 use crate::render::{self, Style};
-use crate::store::{SledStore, StoreError};
+use crate::store::{self, StoreError};
 
 /// Clocks that differ by more than this make messages look expired or from the future.
 const SKEW: Duration = Duration::from_secs(60);
@@ -129,24 +129,25 @@ fn journal(node: &NodeConfig) -> Finding {
             None,
         );
     }
-    match SledStore::open(&path) {
-        Ok(store) => {
-            let size = store.bytes().map_or_else(|e| e.to_string(), |b| format!("{} KB", b / 1000));
-            match store.repaired() {
-                repair if repair.any() => finding(
-                    "journal",
-                    Verdict::Warn,
-                    format!(
-                        "{}: {} records from {} on were broken and set aside",
-                        path.display(),
-                        repair.records,
-                        repair.from
-                    ),
-                    Some("look at the disk; jobs that were open then may be incomplete".to_owned()),
+    match store::inspect(&path) {
+        Ok(seen) => match seen.unwrap_or_default() {
+            store::Inspection { broken: Some(broken), .. } => finding(
+                "journal",
+                Verdict::Warn,
+                format!(
+                    "{}: wanted whole records, found {} at byte {} of {}",
+                    path.display(),
+                    broken.why,
+                    broken.at,
+                    broken.path.display()
                 ),
-                _ => finding("journal", Verdict::Ok, format!("{}, {size}", path.display()), None),
+                Some("foa doctor --store".to_owned()),
+            ),
+            seen => {
+                let size = (seen.bytes + seen.cells) / 1000;
+                finding("journal", Verdict::Ok, format!("{}, {size} KB", path.display()), None)
             }
-        }
+        },
         Err(StoreError::Locked { path }) => finding(
             "journal",
             Verdict::Ok,

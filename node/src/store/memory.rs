@@ -65,4 +65,10 @@ impl Store for MemoryStore {
         self.contents().cells.insert(cell.to_owned(), value.to_vec());
         Ok(())
     }
+
+    fn bytes(&self) -> Result<u64, StoreError> {
+        let contents = self.contents();
+        let records = contents.records.values().map(|(_, body)| body.len());
+        Ok(records.chain(contents.cells.values().map(Vec::len)).map(|length| length as u64).sum())
+    }
 }

@@ -4,19 +4,24 @@
 //! on disk each stands in a [`frame`] with its length, checksum and schema. [`Store::append`] alone promises nothing:
 //! what must not be lost is lost by nobody after [`Store::sync`] has returned. Appending many records and syncing once
 //! is how a busy node stays fast.
+//!
+//! A node runs on a [`SegmentStore`]: the log in append-only files, the cells in sled.
 
 use std::fmt;
+use std::io;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use foa_wire::JobId;
 
 pub mod frame;
 mod memory;
+mod segment;
 mod sled;
 
 pub use self::memory::MemoryStore;
+pub use self::segment::{Broken, Inspection, SegmentStore, inspect};
 pub use self::sled::SledStore;
 
 /// Is shown a record: what it belongs to, its number, what it says. Breaks off when it has seen enough.
@@ -60,6 +65,12 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// When the disk refuses.
     fn put(&self, cell: &str, value: &[u8]) -> Result<(), StoreError>;
+
+    /// Bytes it takes.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    fn bytes(&self) -> Result<u64, StoreError>;
 }
 
 /// A record to be appended.
@@ -131,13 +142,15 @@ pub struct Repair {
     pub records: u64,
     /// How many of them had nothing wrong except that they came after one that had.
     pub whole: u64,
+    /// Bytes cut off.
+    pub bytes: u64,
 }
 
 impl Repair {
     /// Whether anything had to be repaired.
     #[must_use]
     pub fn any(&self) -> bool {
-        self.records > 0
+        self.bytes > 0
     }
 }
 
@@ -196,6 +209,21 @@ impl StoreError {
             Self::Full { path, .. } => Some(format!("df -h {}", path.display())),
             Self::TooLarge { .. } | Self::Failed { .. } => None,
         }
+    }
+}
+
+/// Names what the system said of a store in `path`.
+fn io_error(path: &Path, source: io::Error) -> StoreError {
+    let path = path.to_owned();
+    match source.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            StoreError::ReadOnly { path, source }
+        }
+        // A limit on the size of files is a full disk to whoever runs into it.
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            StoreError::Full { path, source }
+        }
+        _ => StoreError::Failed { path, detail: source.to_string() },
     }
 }
 
@@ -285,14 +313,27 @@ mod tests {
         behaves(&MemoryStore::default());
         let dir = tempfile::tempdir().unwrap();
         behaves(&SledStore::open(dir.path()).unwrap());
+        let dir = tempfile::tempdir().unwrap();
+        behaves(&SegmentStore::open(dir.path()).unwrap());
+    }
+
+    #[test]
+    fn what_the_system_says_gets_a_name() {
+        let path = Path::new("/data");
+        let named = |kind| io_error(path, io::Error::from(kind));
+        assert!(matches!(named(io::ErrorKind::PermissionDenied), StoreError::ReadOnly { .. }));
+        assert!(matches!(named(io::ErrorKind::ReadOnlyFilesystem), StoreError::ReadOnly { .. }));
+        assert!(matches!(named(io::ErrorKind::StorageFull), StoreError::Full { .. }));
+        assert!(matches!(named(io::ErrorKind::FileTooLarge), StoreError::Full { .. }));
+        assert!(matches!(named(io::ErrorKind::Other), StoreError::Failed { .. }));
     }
 
     #[test]
     fn a_stream_reads_what_it_writes() {
-        for text in ["node", "job/abcdefgh"] {
+        for text in ["node", "job/abcdefgh", "work/abcdefgh"] {
             assert_eq!(text.parse::<Stream>().unwrap().to_string(), text);
         }
-        for text in ["", "job", "job/", "job/a b", "agent/abcdefgh", "node/x"] {
+        for text in ["", "job", "job/", "job/a b", "work/", "agent/abcdefgh", "node/x"] {
             assert!(text.parse::<Stream>().is_err(), "{text:?} was accepted");
         }
     }

@@ -1,11 +1,13 @@
-//! The store on disk, over sled: one tree for the log, keyed by the record's number, one for the cells.
+//! A store over sled: one tree for the log, keyed by the record's number, one for the cells.
+//!
+//! The node keeps its cells here, and kept its log here until it had [`super::SegmentStore`], which carries such a log over.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use super::{Append, Repair, Replayed, Store, StoreError, Stream, Visit, frame};
+use super::frame::{self, Frame};
+use super::{Append, Repair, Replayed, Store, StoreError, Stream, Visit, io_error};
 
 const LOG: &str = "log";
 const CELLS: &str = "cells";
@@ -47,7 +49,7 @@ impl SledStore {
         let mut broken = None;
         for item in &log {
             let (key, value) = item.map_err(|e| error(&path, e))?;
-            let (Some(seq), Ok(framed)) = (number(&key), frame::read(&value)) else {
+            let (Some(seq), Some(framed)) = (number(&key), whole(&value)) else {
                 broken = Some(key);
                 break;
             };
@@ -76,12 +78,19 @@ impl SledStore {
         self.repaired
     }
 
-    /// Bytes on the disk.
-    ///
-    /// # Errors
-    /// When the disk refuses.
-    pub fn bytes(&self) -> Result<u64, StoreError> {
-        self.db.size_on_disk().map_err(|e| error(&self.path, e))
+    /// The number of the last record ever appended.
+    pub(super) fn last(&self) -> u64 {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).last
+    }
+
+    /// Empties the log, and keeps the cells and the count.
+    pub(super) fn clear_log(&self) -> Result<(), StoreError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.cells.insert(LAST, &state.last.to_be_bytes()).map_err(|e| self.error(e))?;
+        self.log.clear().map_err(|e| self.error(e))?;
+        self.db.flush().map_err(|e| self.error(e))?;
+        state.positions.clear();
+        Ok(())
     }
 
     /// Moves everything from `from` on out of the log.
@@ -91,7 +100,8 @@ impl SledStore {
         for item in self.log.range(from..) {
             let (key, value) = item?;
             repair.records += 1;
-            repair.whole += u64::from(frame::read(&value).is_ok());
+            repair.whole += u64::from(whole(&value).is_some());
+            repair.bytes += value.len() as u64;
             aside.insert(&key, value)?;
             self.log.remove(key)?;
         }
@@ -104,12 +114,28 @@ impl SledStore {
     }
 }
 
+/// The frame that these bytes are, if they are exactly one.
+fn whole(bytes: &[u8]) -> Option<Frame<'_>> {
+    frame::read(bytes).ok().filter(|(_, length)| *length == bytes.len()).map(|(frame, _)| frame)
+}
+
+fn framed(number: u64, stream: &Stream, body: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let stream = stream.clone();
+    frame::write(&Frame { number, stream, kind: frame::Kind::Record, closes: true, body }, &mut bytes);
+    bytes
+}
+
 fn number(key: &[u8]) -> Option<u64> {
     key.try_into().ok().map(u64::from_be_bytes)
 }
 
 fn error(path: &Path, source: sled::Error) -> StoreError {
     match source {
+        // sled reports a lock it could not get as an error of no particular kind.
+        sled::Error::Io(source) if source.to_string().starts_with("could not acquire lock") => {
+            StoreError::Locked { path: path.to_owned() }
+        }
         sled::Error::Io(source) => io_error(path, source),
         sled::Error::CollectionNotFound(_)
         | sled::Error::Unsupported(_)
@@ -117,21 +143,6 @@ fn error(path: &Path, source: sled::Error) -> StoreError {
         | sled::Error::Corruption { .. } => {
             StoreError::Failed { path: path.to_owned(), detail: source.to_string() }
         }
-    }
-}
-
-fn io_error(path: &Path, source: io::Error) -> StoreError {
-    let path = path.to_owned();
-    // sled reports a lock it could not get as an error of no particular kind.
-    if source.to_string().starts_with("could not acquire lock") {
-        return StoreError::Locked { path };
-    }
-    match source.kind() {
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            StoreError::ReadOnly { path, source }
-        }
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full { path, source },
-        _ => StoreError::Failed { path, detail: source.to_string() },
     }
 }
 
@@ -144,7 +155,7 @@ impl Store for SledStore {
         let first = state.last + 1;
         let mut writes = sled::Batch::default();
         for (seq, append) in (first..).zip(batch) {
-            writes.insert(&seq.to_be_bytes(), frame::write(append.stream, append.body));
+            writes.insert(&seq.to_be_bytes(), framed(seq, append.stream, append.body));
         }
         self.log.apply_batch(writes).map_err(|e| self.error(e))?;
         for (seq, append) in (first..).zip(batch) {
@@ -162,8 +173,7 @@ impl Store for SledStore {
         let mut replayed = Replayed { records: 0, repaired: self.repaired };
         for item in &self.log {
             let (key, value) = item.map_err(|e| self.error(e))?;
-            let framed = frame::read(&value);
-            let (Some(seq), Ok(framed)) = (number(&key), framed) else {
+            let (Some(seq), Some(framed)) = (number(&key), whole(&value)) else {
                 let detail = format!("a record that was whole when the store was opened is broken: {key:?}");
                 return Err(StoreError::Failed { path: self.path.clone(), detail });
             };
@@ -194,6 +204,10 @@ impl Store for SledStore {
 
     fn put(&self, cell: &str, value: &[u8]) -> Result<(), StoreError> {
         self.cells.insert(cell, value).map(drop).map_err(|e| self.error(e))
+    }
+
+    fn bytes(&self) -> Result<u64, StoreError> {
+        self.db.size_on_disk().map_err(|e| self.error(e))
     }
 }
 
@@ -244,12 +258,12 @@ mod tests {
     #[test]
     fn a_torn_last_record_is_cut_off_and_said_so() {
         let (_dir, store) = reopened_after(|log| {
-            let whole = frame::write(&Stream::Node, b"never finished");
+            let whole = framed(6, &Stream::Node, b"never finished");
             log.insert(6u64.to_be_bytes(), &whole[..whole.len() - 3]).unwrap();
         });
         let (seen, replayed) = bodies(&store);
         assert_eq!(seen.len(), 5);
-        assert_eq!(replayed.repaired, Repair { from: 6, records: 1, whole: 0 });
+        assert_eq!(replayed.repaired, Repair { from: 6, records: 1, whole: 0, bytes: 34 });
         assert_eq!(append(&store, "r6"), 6, "the torn one was never acknowledged, so its number is free");
         assert_eq!(bodies(&store).0.len(), 6);
     }
@@ -263,7 +277,7 @@ mod tests {
         });
         let (seen, replayed) = bodies(&store);
         assert_eq!(seen, ["r1", "r2", "r3"]);
-        assert_eq!(replayed.repaired, Repair { from: 4, records: 2, whole: 1 });
+        assert_eq!(replayed.repaired, Repair { from: 4, records: 2, whole: 1, bytes: 50 });
         let aside = store.db.tree_names().into_iter().find(|n| n.starts_with(b"cut-")).unwrap();
         assert_eq!(store.db.open_tree(aside).unwrap().len(), 2);
         drop(store);
@@ -286,15 +300,5 @@ mod tests {
         let _open = SledStore::open(dir.path()).unwrap();
         let second = SledStore::open(dir.path()).err().unwrap();
         assert!(matches!(second, StoreError::Locked { .. }), "{second}");
-    }
-
-    #[test]
-    fn what_the_system_says_gets_a_name() {
-        let path = Path::new("/data");
-        let named = |kind| io_error(path, io::Error::from(kind));
-        assert!(matches!(named(io::ErrorKind::PermissionDenied), StoreError::ReadOnly { .. }));
-        assert!(matches!(named(io::ErrorKind::ReadOnlyFilesystem), StoreError::ReadOnly { .. }));
-        assert!(matches!(named(io::ErrorKind::StorageFull), StoreError::Full { .. }));
-        assert!(matches!(named(io::ErrorKind::Other), StoreError::Failed { .. }));
     }
 }
