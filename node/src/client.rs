@@ -514,6 +514,14 @@ impl Client {
         self.subscribe(topics.into_iter().map(Filter::One).collect()).await
     }
 
+    /// Listens to the results of all jobs, and to nothing else about them.
+    ///
+    /// # Errors
+    /// When the broker refuses.
+    pub async fn follow_results(&mut self) -> Result<(), ClientError> {
+        self.subscribe(vec![Filter::Results]).await
+    }
+
     /// Sends a job once. Whoever takes it says so: [`Heard::Accepted`].
     ///
     /// # Errors

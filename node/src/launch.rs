@@ -13,7 +13,7 @@ use crate::daemon::{self, Daemon};
 use crate::exit::Failure;
 use crate::identity::Identity;
 use crate::model::Embedder;
-use crate::store::{SegmentStore, Store};
+use crate::store::{SegmentStore, Store, StoreError};
 
 /// A node and, if it brings one, its broker.
 pub struct Running {
@@ -31,8 +31,12 @@ pub async fn start(config: &NodeConfig, embedder: Embedder) -> Result<Running, F
         let hint = error.hint();
         Failure::broken(error).maybe_hint(hint)
     })?;
-    let journal = config.journal();
-    let opened = tokio::task::spawn_blocking(move || SegmentStore::open(&journal)).await;
+    let (journal, quota) = (config.journal(), config.store_quota);
+    let opened = tokio::task::spawn_blocking(move || {
+        let store = SegmentStore::open(&journal)?;
+        Ok::<_, StoreError>(store.with_quota(quota))
+    })
+    .await;
     let store = opened.expect("opening a journal does not panic").map_err(|error| {
         let hint = error.hint();
         Failure::broken(error).maybe_hint(hint)

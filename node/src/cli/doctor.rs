@@ -8,7 +8,7 @@ use std::time::Duration;
 use foa_node_core::status::NodeStatus;
 use foa_wire::Time;
 
-use super::{Place, failed_config, terminal};
+use super::{Place, doctor_store, failed_config, terminal};
 use crate::client::{self, Client};
 use crate::config::{ClientConfig, NodeConfig};
 use crate::exit::Failure;
@@ -26,8 +26,16 @@ const FRESH: Duration = Duration::from_secs(10);
 ///
 /// One line for each thing: ok, warn or fail, and what to type next. Exit code 1 when anything failed.
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  foa --config deploy/config/cygnus.toml doctor")]
+#[command(
+    after_help = "Example:\n  foa --config deploy/config/cygnus.toml doctor\n  foa doctor --store --repair"
+)]
 pub(super) struct Args {
+    /// Check every record of the node's store instead; the node must be stopped
+    #[arg(long)]
+    store: bool,
+    /// Cut the store's log at its last whole record, and keep what followed aside
+    #[arg(long, requires = "store")]
+    repair: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -54,6 +62,9 @@ fn finding(about: &'static str, verdict: Verdict, text: impl Into<String>, next:
 pub(super) async fn run(args: Args, place: &Place) -> Result<ExitCode, Failure> {
     let layers = place.layers(Vec::new())?;
     let node = layers.node().map_err(failed_config)?;
+    if args.store {
+        return doctor_store::run(&node.journal(), args.repair, args.json);
+    }
     let client = layers.client().map_err(failed_config)?;
     let read =
         layers.file.as_ref().map_or("defaults and environment".to_owned(), |f| f.display().to_string());
@@ -142,6 +153,17 @@ fn journal(node: &NodeConfig) -> Finding {
                     broken.path.display()
                 ),
                 Some("foa doctor --store".to_owned()),
+            ),
+            seen if node.store_quota.is_some_and(|quota| seen.bytes + seen.cells > quota) => finding(
+                "journal",
+                Verdict::Warn,
+                format!(
+                    "{}: wanted at most {} KB, found {} KB",
+                    path.display(),
+                    node.store_quota.unwrap_or_default() / 1000,
+                    (seen.bytes + seen.cells) / 1000
+                ),
+                Some("store.max_bytes says how large it may be; jobs that ended leave it in time".to_owned()),
             ),
             seen => {
                 let size = (seen.bytes + seen.cells) / 1000;

@@ -11,7 +11,7 @@ use foa_workflows::journal::Step;
 use foa_workflows::{JobResult, Record};
 use tokio::time::{Instant, timeout};
 
-use super::{Place, Stop, failed_client, submit, terminal, unexpected};
+use super::{Place, Stop, failed_client, failed_config, jobs_file, submit, terminal, unexpected};
 use crate::client::{self, Client, Heard};
 use crate::exit::Failure;
 use crate::follow::{Follow, Followed};
@@ -22,9 +22,11 @@ const LAST_RECORDS: Duration = Duration::from_secs(2);
 /// How long a holder may take to end a cancelled job: agents are told and not waited for.
 const CANCEL_WITHIN: Duration = Duration::from_secs(10);
 
-/// List, show, watch or cancel jobs
+/// List, show, watch or cancel jobs; move them between stores
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  foa jobs list\n  foa jobs watch 3f2kq7 --from 1")]
+#[command(
+    after_help = "Example:\n  foa jobs list\n  foa jobs watch 3f2kq7 --from 1\n  foa --config atlas.toml jobs export --all -o jobs.jsonl"
+)]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
@@ -62,15 +64,21 @@ enum Command {
         /// The job
         job: JobId,
     },
+    /// Write the logs of jobs out of this machine's store; the node must be stopped
+    Export(jobs_file::Export),
+    /// Read such logs into this machine's store; the node must be stopped
+    Import(jobs_file::Import),
 }
 
 pub(super) async fn run(args: Args, place: &Place) -> Result<ExitCode, Failure> {
-    let client = place.client().await?;
+    let journal = || Ok::<_, Failure>(place.layers(Vec::new())?.node().map_err(failed_config)?.journal());
     match args.command {
-        Command::List { json } => list(client, json).await,
-        Command::Show { job, json } => show(client, job, json).await,
-        Command::Watch { job, from, json } => watch(client, job, from, json).await,
-        Command::Cancel { job } => cancel(client, job).await,
+        Command::List { json } => list(place.client().await?, json).await,
+        Command::Show { job, json } => show(place.client().await?, job, json).await,
+        Command::Watch { job, from, json } => watch(place.client().await?, job, from, json).await,
+        Command::Cancel { job } => cancel(place.client().await?, job).await,
+        Command::Export(args) => jobs_file::export(&args, &journal()?),
+        Command::Import(args) => jobs_file::import(&args, &journal()?),
     }
 }
 

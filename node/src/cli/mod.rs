@@ -14,12 +14,15 @@ use crate::exit::Failure;
 use crate::telemetry::{self, Verbosity};
 
 mod agents;
+mod bench;
 mod broker;
 mod completions;
 mod config_show;
 mod demo;
 mod doctor;
+mod doctor_store;
 mod jobs;
+mod jobs_file;
 mod model;
 mod node;
 mod nodes;
@@ -74,6 +77,7 @@ enum Command {
     Model(model::Args),
     Config(config_show::Args),
     Doctor(doctor::Args),
+    Bench(bench::Args),
     Completions(completions::Args),
 }
 
@@ -92,6 +96,7 @@ pub fn main() -> ExitCode {
         | Command::Model(_)
         | Command::Config(_)
         | Command::Doctor(_)
+        | Command::Bench(_)
         | Command::Completions(_) => Verbosity::Command,
     };
     let outcome = telemetry::start(verbosity).map_err(Failure::broken).and_then(|()| {
@@ -126,6 +131,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Model(args) => model::run(args).await,
         Command::Config(args) => config_show::run(&args, &place),
         Command::Doctor(args) => doctor::run(args, &place).await,
+        Command::Bench(args) => bench::run(args).await,
         Command::Completions(args) => {
             completions::run(&args, Cli::command());
             Ok(ExitCode::SUCCESS)

@@ -54,9 +54,9 @@ pub(super) async fn run(args: Args, place: &Place) -> Result<ExitCode, Failure> 
     let mut stop = Stop::listen().map_err(Failure::broken)?;
     let mut running = tokio::select! {
         running = async {
-            let vectors = SledCache::open(&config.vectors()).map_err(|e| {
-                Failure::broken(anyhow::anyhow!("cannot use {}: {e}", config.vectors().display()))
-                    .hint("is this node running already? Another data_dir gives another node")
+            let vectors = SledCache::open(&config.vectors()).map_err(|error| {
+                let hint = error.hint();
+                Failure::broken(error).maybe_hint(hint)
             })?;
             let vectors: Arc<dyn VectorCache> = Arc::new(vectors);
             let embedder = super::load_model(Some(vectors), 1).await?;

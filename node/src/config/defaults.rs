@@ -170,6 +170,14 @@ pub const SETTINGS: &[Setting] = &[
         about: "your key: it owns the jobs you submit",
     },
     Setting {
+        path: "store.max_bytes",
+        env: "FOA_STORE_MAX_BYTES",
+        kind: Kind::Number,
+        // A hundred thousand jobs of some ten records; small beside any disk a coordinator should have.
+        default: Some("8589934592"),
+        about: "bytes the journal may take before the node says that it is too large; 0 is no limit",
+    },
+    Setting {
         path: "limits.drain_ms",
         env: "FOA_DRAIN_MS",
         kind: Kind::Number,

@@ -73,6 +73,8 @@ pub struct NodeConfig {
     pub agents: Vec<AgentConfig>,
     /// Where relative paths of agents start: the directory of the file.
     pub base: PathBuf,
+    /// Bytes its journal may take; none is no limit.
+    pub store_quota: Option<u64>,
     /// How long it finishes what it has when told to stop.
     pub drain: Duration,
     /// Jobs held and run at once, at most.
@@ -195,6 +197,7 @@ impl Layers {
             embedded,
             agents: self.checked_agents()?,
             base: self.file.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).to_owned(),
+            store_quota: Some(self.number("store.max_bytes")).filter(|bytes| *bytes > 0),
             drain: Duration::from_millis(self.number("limits.drain_ms")),
             limits: self.limits()?,
         })
@@ -248,6 +251,13 @@ impl Layers {
         match self.get(path) {
             Some((Value::Bool(yes), _)) => Some(yes),
             Some((Value::Text(_) | Value::Number(_) | Value::List(_), _)) | None => None,
+        }
+    }
+
+    fn number(&self, path: &str) -> Option<u64> {
+        match self.get(path) {
+            Some((Value::Number(number), _)) => Some(number),
+            Some((Value::Text(_) | Value::Bool(_) | Value::List(_), _)) | None => None,
         }
     }
 

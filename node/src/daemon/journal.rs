@@ -7,7 +7,11 @@ use std::thread;
 use foa_node_core::journal::{self as node_core, NodeRecord};
 use tokio::sync::mpsc;
 
+use super::meter::Meter;
 use crate::store::{Append, Store, StoreError, Stream};
+
+/// After so many batches it is looked how large the store is.
+const WEIGH: u64 = 256;
 
 /// What the disk is told.
 enum Write {
@@ -22,12 +26,12 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    pub(super) fn start(store: Arc<dyn Store>) -> Self {
+    pub(super) fn start(store: Arc<dyn Store>, meter: Arc<Meter>) -> Self {
         let (writes, waiting) = blocking::channel();
         let (done, synced) = mpsc::unbounded_channel();
         thread::Builder::new()
             .name("foa-journal".to_owned())
-            .spawn(move || run(&*store, &waiting, &done))
+            .spawn(move || run(&*store, &meter, &waiting, &done))
             .expect("the operating system has room for one more thread");
         Self { writes, synced }
     }
@@ -49,12 +53,18 @@ impl Journal {
 
 fn run(
     store: &dyn Store,
+    meter: &Meter,
     waiting: &blocking::Receiver<Write>,
     done: &mpsc::UnboundedSender<Result<u64, StoreError>>,
 ) {
+    let mut batches = 0u64;
     while let Ok(first) = waiting.recv() {
+        if batches.is_multiple_of(WEIGH) {
+            weigh(store, meter);
+        }
+        batches += 1;
         let batch: Vec<Write> = std::iter::once(first).chain(waiting.try_iter()).collect();
-        match write(store, batch) {
+        match write(store, meter, batch) {
             Ok(None) => {}
             Ok(Some(last)) => {
                 if done.send(Ok(last)).is_err() {
@@ -70,25 +80,42 @@ fn run(
     }
 }
 
-/// Appends, flushes and forgets, in the order it was told; returns the last record written, if there was one.
-fn write(store: &dyn Store, batch: Vec<Write>) -> Result<Option<u64>, StoreError> {
+fn weigh(store: &dyn Store, meter: &Meter) {
+    match store.bytes() {
+        Ok(bytes) if meter.weighed(bytes, store.quota()) => {
+            tracing::warn!(bytes, quota = store.quota(), "the store is larger than store.max_bytes");
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "cannot see how large the store is"),
+    }
+}
+
+/// Appends and forgets, in the order it was told, and waits for the disk once; returns the last record written, if there
+/// was one. What is only forgotten waits for nobody: the worst is that it is there again after a crash.
+fn write(store: &dyn Store, meter: &Meter, batch: Vec<Write>) -> Result<Option<u64>, StoreError> {
     let mut last = None;
-    let mut bodies = Vec::new();
+    let (mut bodies, mut bytes, mut records) = (Vec::new(), 0, 0);
     for one in batch {
         match one {
             Write::Record { seq, record } => {
                 let body = serde_json::to_vec(&record).expect("records have string keys and finite numbers");
+                records += 1;
+                bytes += body.len();
                 bodies.push((kept_as(record.stream()), body));
                 last = Some(seq);
             }
             Write::Forget(stream) => {
                 // A job of the same id may begin anew behind this.
-                flush(store, &mut bodies)?;
+                append(store, &mut bodies)?;
                 store.truncate(&kept_as(stream))?;
             }
         }
     }
-    flush(store, &mut bodies)?;
+    append(store, &mut bodies)?;
+    if last.is_some() {
+        store.sync()?;
+        meter.synced(records, bytes);
+    }
     Ok(last)
 }
 
@@ -100,13 +127,12 @@ fn kept_as(stream: node_core::Stream) -> Stream {
     }
 }
 
-fn flush(store: &dyn Store, bodies: &mut Vec<(Stream, Vec<u8>)>) -> Result<(), StoreError> {
+fn append(store: &dyn Store, bodies: &mut Vec<(Stream, Vec<u8>)>) -> Result<(), StoreError> {
     if bodies.is_empty() {
         return Ok(());
     }
     let appends: Vec<Append<'_>> = bodies.iter().map(|(stream, body)| Append { stream, body }).collect();
     store.append(&appends)?;
-    store.sync()?;
     bodies.clear();
     Ok(())
 }
@@ -120,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_job_that_begins_anew_right_after_it_was_forgotten_is_kept() {
-        let store = MemoryStore::default();
+        let (store, meter) = (MemoryStore::default(), Meter::default());
         let job: foa_wire::JobId = "job-again".parse().unwrap();
         let started = |seq, n| Write::Record {
             seq,
@@ -130,7 +156,8 @@ mod tests {
             }),
         };
         let batch = vec![started(1, 1), Write::Forget(node_core::Stream::Work(job.clone())), started(2, 2)];
-        assert_eq!(write(&store, batch).unwrap(), Some(2));
+        assert_eq!(write(&store, &meter, batch).unwrap(), Some(2));
+        assert_eq!(meter.counts().syncs, 1, "forgetting needs no flush of its own");
         let mut kept = Vec::new();
         store
             .replay(&mut |_, _, body| {

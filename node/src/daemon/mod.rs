@@ -9,6 +9,7 @@ mod agents;
 mod clock;
 mod journal;
 mod link;
+mod meter;
 mod shell;
 
 use std::collections::BTreeSet;
@@ -26,6 +27,8 @@ use foa_node_core::{Body, Config, Identity as CoreIdentity, Input, NodeMachine};
 use foa_wire::{Boot, Connection, Namespace, NodeId, Time, Topic};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+
+pub use self::meter::{Counts, Meter};
 
 use crate::agent::Agent;
 use crate::identity::Identity;
@@ -81,6 +84,7 @@ pub struct Daemon {
     node: NodeId,
     inputs: mpsc::UnboundedSender<shell::Told>,
     ready: watch::Receiver<shell::View>,
+    meter: Arc<Meter>,
     task: JoinHandle<anyhow::Result<()>>,
 }
 
@@ -116,18 +120,20 @@ pub async fn start(options: Options) -> anyhow::Result<Daemon> {
 
     let (inputs, told) = mpsc::unbounded_channel();
     let (view, ready) = watch::channel(shell::View::default());
+    let meter = Arc::new(Meter::default());
     let shell = shell::Shell::new(shell::Parts {
         machine,
         link: link::Link::new(identity, options.namespace, boot),
-        journal: journal::Journal::start(options.store),
+        journal: journal::Journal::start(options.store, meter.clone()),
         agents: agents::Agents::new(node.clone(), options.agents, inputs.clone()),
         embedder: options.embedder,
         fabric,
         inputs: inputs.clone(),
         view,
+        meter: meter.clone(),
     });
     let task = tokio::spawn(shell.run(first, events, told));
-    Ok(Daemon { node, inputs, ready, task })
+    Ok(Daemon { node, inputs, ready, meter, task })
 }
 
 impl Daemon {
@@ -135,6 +141,12 @@ impl Daemon {
     #[must_use]
     pub fn node(&self) -> &NodeId {
         &self.node
+    }
+
+    /// What it has done so far.
+    #[must_use]
+    pub fn meter(&self) -> Arc<Meter> {
+        self.meter.clone()
     }
 
     /// Waits until the node takes part: connected, its cards published, its directory confirmed if it keeps one.

@@ -1,6 +1,7 @@
 //! The loop: what happens becomes an input, what the machine says becomes an effect. No decision is made here.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -16,6 +17,7 @@ use super::agents::Agents;
 use super::clock::Clock;
 use super::journal::Journal;
 use super::link::Link;
+use super::meter::Meter;
 use super::now;
 use crate::model::Embedder;
 
@@ -47,6 +49,7 @@ pub(super) struct Parts {
     pub(super) fabric: Fabric,
     pub(super) inputs: mpsc::UnboundedSender<Told>,
     pub(super) view: watch::Sender<View>,
+    pub(super) meter: Arc<Meter>,
 }
 
 /// One node's loop.
@@ -187,6 +190,7 @@ impl Shell {
                 Ok(())
             }
             Event::Message { topic, payload, ack, .. } => {
+                self.parts.meter.received();
                 let now = self.now();
                 match self.parts.link.open(topic, &payload, now) {
                     Some(input) => self.input(input, Some(ack)).await,
@@ -321,6 +325,7 @@ impl Shell {
             }
         };
         let expiry = send.expires.map(|at| at.since(now));
+        self.parts.meter.sent();
         self.publish(&send.topic, sealed, send.topic.retained(), expiry)
     }
 

@@ -7,6 +7,8 @@ use std::sync::{Mutex, PoisonError};
 use foa_capability::{ModelId, Vector};
 use sha2::{Digest as _, Sha256};
 
+use crate::store::{StoreError, sled_error};
+
 /// What a vector is kept under: SHA-256 of the model id and the text.
 pub type Key = [u8; 32];
 
@@ -72,9 +74,9 @@ impl SledCache {
     ///
     /// # Errors
     /// When the directory cannot be used.
-    pub fn open(directory: &Path) -> Result<Self, sled::Error> {
-        let db = sled::Config::new().path(directory).cache_capacity(8 << 20).open()?;
-        Ok(Self(db.open_tree("vectors")?))
+    pub fn open(directory: &Path) -> Result<Self, StoreError> {
+        let opened = sled::Config::new().path(directory).cache_capacity(8 << 20).open();
+        opened.and_then(|db| db.open_tree("vectors")).map(Self).map_err(|e| sled_error(directory, e))
     }
 }
 

@@ -66,6 +66,10 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    fn quota(&self) -> Option<u64> {
+        None
+    }
+
     fn bytes(&self) -> Result<u64, StoreError> {
         let contents = self.contents();
         let records = contents.records.values().map(|(_, body)| body.len());

@@ -23,6 +23,7 @@ mod sled;
 pub use self::memory::MemoryStore;
 pub use self::segment::{Broken, Inspection, SegmentStore, inspect};
 pub use self::sled::SledStore;
+pub(crate) use self::sled::error as sled_error;
 
 /// Is shown a record: what it belongs to, its number, what it says. Breaks off when it has seen enough.
 pub type Visit<'a> = dyn FnMut(&Stream, u64, &[u8]) -> ControlFlow<()> + 'a;
@@ -71,6 +72,9 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// When the disk refuses.
     fn bytes(&self) -> Result<u64, StoreError>;
+
+    /// Bytes it should take at most, which is for whoever fills it to heed; `None` when nobody said.
+    fn quota(&self) -> Option<u64>;
 }
 
 /// A record to be appended.

@@ -130,7 +130,8 @@ fn number(key: &[u8]) -> Option<u64> {
     key.try_into().ok().map(u64::from_be_bytes)
 }
 
-fn error(path: &Path, source: sled::Error) -> StoreError {
+/// Names what sled said of a database in `path`.
+pub(crate) fn error(path: &Path, source: sled::Error) -> StoreError {
     match source {
         // sled reports a lock it could not get as an error of no particular kind.
         sled::Error::Io(source) if source.to_string().starts_with("could not acquire lock") => {
@@ -204,6 +205,10 @@ impl Store for SledStore {
 
     fn put(&self, cell: &str, value: &[u8]) -> Result<(), StoreError> {
         self.cells.insert(cell, value).map(drop).map_err(|e| self.error(e))
+    }
+
+    fn quota(&self) -> Option<u64> {
+        None
     }
 
     fn bytes(&self) -> Result<u64, StoreError> {

@@ -19,6 +19,8 @@ fn every_command_explains_itself_with_an_example() {
         &["model"],
         &["config", "show"],
         &["doctor"],
+        &["bench", "jobs"],
+        &["bench", "store"],
         &["completions"],
     ];
     let mut all = String::new();

@@ -8,6 +8,7 @@ mod config;
 mod examples;
 mod help;
 mod stopping;
+mod store;
 mod surroundings;
 
 /// The binary in a directory of its own, with nothing of this machine's surroundings.

@@ -66,6 +66,7 @@ pub struct SegmentStore {
     state: Mutex<State>,
     repaired: Repair,
     segment_bytes: u64,
+    quota: Option<u64>,
     /// Gives the directory back when it is closed.
     _lock: File,
 }
@@ -129,11 +130,18 @@ impl SegmentStore {
             state,
             repaired,
             segment_bytes,
+            quota: None,
             _lock: lock,
         };
         store.carry_over()?;
         store.clean(&mut store.state());
         Ok(store)
+    }
+
+    /// Says how many bytes it should take at most.
+    #[must_use]
+    pub fn with_quota(self, quota: Option<u64>) -> Self {
+        Self { quota, ..self }
     }
 
     /// What opening it had to repair.
@@ -384,6 +392,10 @@ impl Store for SegmentStore {
         self.cells.put(cell, value)?;
         self.cells_changed.store(true, Ordering::Release);
         Ok(())
+    }
+
+    fn quota(&self) -> Option<u64> {
+        self.quota
     }
 
     fn bytes(&self) -> Result<u64, StoreError> {
