@@ -3,6 +3,8 @@
 //! A card keeps the JSON it came as, so fields of other ecosystems survive and its signature stays valid when relayed.
 
 use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use foa_wire::jws::{self, AgentCardSignature};
@@ -11,12 +13,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
+use self::derived::Derived;
+use crate::lexical;
 use crate::model::ModelId;
 use crate::policy::Policy;
 use crate::profile::{AgentProfile, Effects};
 use crate::resources::Offer;
 use crate::skills::{self, Bloom, MAX_SKILLS, Skill};
 use crate::vector::{InvalidVector, Quantised, Vector};
+
+mod derived;
 
 /// The extension under which a card carries its capability vector.
 pub const EXTENSION: &str = "urn:foa:capability-vector:1";
@@ -157,14 +163,30 @@ pub struct Decoded {
     pub spec: Option<Vector>,
 }
 
-/// A signed agent card with a capability vector: A2A 1.0 JSON on the wire.
-#[derive(Clone, Debug, PartialEq)]
-pub struct AgentCard {
+/// A signed agent card with a capability vector: A2A 1.0 JSON on the wire. Cheap to clone; never changes, so what follows
+/// from it (its hash, whether its signature holds) is worked out once.
+#[derive(Clone)]
+pub struct AgentCard(Arc<Content>);
+
+struct Content {
     json: Value,
     name: String,
     description: String,
     skills: Vec<Skill>,
     capability: Capability,
+    derived: Derived,
+}
+
+impl PartialEq for AgentCard {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0.json == other.0.json
+    }
+}
+
+impl fmt::Debug for AgentCard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AgentCard({})", self.0.json)
+    }
 }
 
 impl AgentCard {
@@ -250,7 +272,7 @@ impl AgentCard {
         until: Time,
         key: &NodeKey,
     ) -> Result<Self, InvalidCard> {
-        let mut capability = self.capability.clone();
+        let mut capability = self.0.capability.clone();
         capability.version = version;
         capability.issued = now;
         capability.vectors.clear();
@@ -258,7 +280,7 @@ impl AgentCard {
         capability.skills = Bloom::of(&[]);
         capability.retired = true;
         capability.until = Some(until);
-        let mut json = self.json.clone();
+        let mut json = self.0.json.clone();
         json["version"] = format!("{}.{version}", capability.boot).into();
         json["skills"] = Value::Array(Vec::new());
         *params_mut(&mut json).ok_or(InvalidCard::NoExtension)? = to_value(&capability);
@@ -283,6 +305,10 @@ impl AgentCard {
     /// # Errors
     /// What is wrong with it.
     pub fn verify(&self) -> Result<(), InvalidCard> {
+        self.0.derived.verified.get_or_init(|| self.check()).clone()
+    }
+
+    fn check(&self) -> Result<(), InvalidCard> {
         let found = self.size();
         if found > MAX_CARD_BYTES {
             return Err(InvalidCard::TooLarge { found });
@@ -290,10 +316,10 @@ impl AgentCard {
         let agent = self.agent();
         let mut outcome = InvalidCard::Unsigned;
         // Others may have signed it too; the node's own signature is the one that counts.
-        let entries = self.json.get("signatures").and_then(Value::as_array);
+        let entries = self.0.json.get("signatures").and_then(Value::as_array);
         for entry in entries.into_iter().flatten().take(MAX_SIGNATURES) {
             let Ok(signature) = AgentCardSignature::deserialize(entry) else { continue };
-            outcome = match jws::verify_detached(&self.json, &signature) {
+            outcome = match jws::verify_detached(&self.0.json, &signature) {
                 Ok(signer) if signer == *agent.node() => return Ok(()),
                 Ok(_) | Err(jws::Error::WrongKey { .. }) => InvalidCard::WrongKey { agent: agent.clone() },
                 Err(source) => InvalidCard::Signature { source: Box::new(source) },
@@ -305,64 +331,85 @@ impl AgentCard {
     /// Whose card this is.
     #[must_use]
     pub fn agent(&self) -> &AgentId {
-        &self.capability.agent
+        &self.0.capability.agent
     }
 
     /// What cards of one agent are ordered by.
     #[must_use]
     pub fn order(&self) -> (Boot, Version) {
-        (self.capability.boot, self.capability.version)
+        (self.0.capability.boot, self.0.capability.version)
     }
 
     /// The agent's name, for people.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.0.name
     }
 
     /// What the agent is for.
     #[must_use]
     pub fn description(&self) -> &str {
-        &self.description
+        &self.0.description
     }
 
     /// What the agent can do.
     #[must_use]
     pub fn skills(&self) -> &[Skill] {
-        &self.skills
+        &self.0.skills
     }
 
     /// The capability vector and what goes with it.
     #[must_use]
     pub fn capability(&self) -> &Capability {
-        &self.capability
+        &self.0.capability
     }
 
     /// The card as it crosses the wire.
     #[must_use]
     pub fn json(&self) -> &Value {
-        &self.json
+        &self.0.json
     }
 
     /// Bytes of the card as JSON.
     #[must_use]
     pub fn size(&self) -> usize {
-        serde_json::to_vec(&self.json).map_or(usize::MAX, |b| b.len())
+        *self.0.derived.size.get_or_init(|| serde_json::to_vec(&self.0.json).map_or(usize::MAX, |b| b.len()))
     }
 
     /// Hash of the card's content without signatures, as lower-case hex of SHA-256.
     #[must_use]
-    pub fn hash(&self) -> String {
-        let bytes = Sha256::digest(codec::canonical(&unsigned(&self.json)));
-        bytes.iter().map(|b| format!("{b:02x}")).collect()
+    pub fn hash(&self) -> &str {
+        self.0.derived.hash.get_or_init(|| {
+            let bytes = Sha256::digest(codec::canonical(&unsigned(&self.0.json)));
+            bytes.iter().map(|b| format!("{b:02x}")).collect()
+        })
     }
 
     /// The vectors, decoded: one of the description and one of each skill, and that of the Spec.
     ///
     /// # Errors
     /// When one has not the model's dimension or is not of unit length.
-    pub fn vectors(&self) -> Result<Decoded, InvalidCard> {
-        let model = &self.capability.model;
+    pub fn vectors(&self) -> Result<&Decoded, InvalidCard> {
+        self.0.derived.vectors.get_or_init(|| self.decode()).as_ref().map_err(Clone::clone)
+    }
+
+    /// Ids and tags of its skills, lower case: what they can be required by.
+    #[must_use]
+    pub fn skill_keys(&self) -> &BTreeSet<String> {
+        self.0.derived.keys.get_or_init(|| skills::keys(&self.0.skills))
+    }
+
+    /// The texts it is found by, each as its words.
+    pub(crate) fn words(&self) -> &[Vec<String>] {
+        self.0.derived.words.get_or_init(|| {
+            let head = format!("{}. {}", self.name(), self.description());
+            let of_skill = |s: &Skill| format!("{} {} {}", s.id, s.tags.join(" "), s.text());
+            lexical::words(std::iter::once(head).chain(self.skills().iter().map(of_skill)))
+        })
+    }
+
+    fn decode(&self) -> Result<Decoded, InvalidCard> {
+        let model = &self.0.capability.model;
         let read = |of: &str, q: &Quantised| {
             let invalid = |source| InvalidCard::Vector { of: of.to_owned(), model: model.clone(), source };
             if q.dimension() != model.dimension() {
@@ -371,9 +418,9 @@ impl AgentCard {
             }
             Vector::try_from(q).map_err(invalid)
         };
-        let own = self.capability.vectors.iter();
+        let own = self.0.capability.vectors.iter();
         let own = own.map(|v| read(&v.of, &v.vector).map(|x| (v.of.clone(), x))).collect::<Result<_, _>>()?;
-        let spec = self.capability.spec.as_ref().map(|q| read("spec", q)).transpose()?;
+        let spec = self.0.capability.spec.as_ref().map(|q| read("spec", q)).transpose()?;
         Ok(Decoded { own, spec })
     }
 }
@@ -428,13 +475,14 @@ impl TryFrom<Value> for AgentCard {
                 format!("wanted at most {} vectors, found {}", MAX_SKILLS + 1, capability.vectors.len());
             return Err(InvalidCard::Field { field: "capability vector", problem });
         }
-        Ok(Self { name, description, skills, capability, json })
+        let derived = Derived::default();
+        Ok(Self(Arc::new(Content { json, name, description, skills, capability, derived })))
     }
 }
 
 impl Serialize for AgentCard {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.json.serialize(serializer)
+        self.0.json.serialize(serializer)
     }
 }
 

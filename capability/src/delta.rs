@@ -60,7 +60,15 @@ impl CardDelta {
         let signatures = new.json().get("signatures")?.clone();
         let changed = patch(&split(old)?, &split(new)?)?;
         let agent = old.agent().clone();
-        let delta = Self { agent, boot, base_version, base_hash: old.hash(), version, changed, signatures };
+        let delta = Self {
+            agent,
+            boot,
+            base_version,
+            base_hash: old.hash().to_owned(),
+            version,
+            changed,
+            signatures,
+        };
         let size = serde_json::to_vec(&delta).ok()?.len();
         (size < new.size()).then_some(delta)
     }

@@ -65,11 +65,11 @@ pub fn bucket(agent: &AgentId) -> u8 {
     Sha256::digest(agent.to_string().as_bytes())[0] % BUCKETS
 }
 
-/// The hash of every bucket of these marks.
-pub(crate) fn bucket_hashes<'a>(marks: impl Iterator<Item = (&'a AgentId, Mark)>) -> Vec<String> {
+/// The hash of every bucket of these agents, each with its bucket.
+pub(crate) fn bucket_hashes<'a>(marks: impl Iterator<Item = (u8, &'a AgentId, Mark)>) -> Vec<String> {
     let mut hashers: Vec<Option<Sha256>> = vec![None; usize::from(BUCKETS)];
-    for (agent, Mark(boot, version, hash)) in marks {
-        let hasher = hashers[usize::from(bucket(agent))].get_or_insert_with(Sha256::new);
+    for (bucket, agent, Mark(boot, version, hash)) in marks {
+        let hasher = hashers[usize::from(bucket)].get_or_insert_with(Sha256::new);
         hasher.update(format!("{agent} {boot} {version} {hash}\n"));
     }
     let short = |h: Sha256| h.finalize().iter().take(8).map(|b| format!("{b:02x}")).collect();

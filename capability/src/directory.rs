@@ -4,12 +4,13 @@
 //! of two cards that claim one version the one with the lower hash.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use foa_wire::{AgentId, NodeId, Time};
 use serde::{Deserialize, Serialize};
 
-use crate::card::{AgentCard, CARD_TTL, Decoded, InvalidCard, MAX_CARD_BYTES};
+use crate::card::{AgentCard, CARD_TTL, InvalidCard, MAX_CARD_BYTES};
 use crate::digest::{self, BUCKETS, Difference, Digest, MAX_LISTED, MAX_PART, Mark, compare_marks};
 use crate::index::{Index, Key, Vectors};
 use crate::lexical::Lexical;
@@ -17,7 +18,6 @@ use crate::model::ModelId;
 use crate::presence::{Load, Presence};
 use crate::reputation::{Outcome, Reputation};
 use crate::score::{Profile, Weights};
-use crate::skills;
 use crate::vector::{InvalidVector, Vector};
 
 /// Most agents of one node.
@@ -132,13 +132,16 @@ pub struct Rejection {
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub(crate) card: AgentCard,
-    pub(crate) hash: String,
-    pub(crate) vectors: Vec<(String, Vector)>,
-    pub(crate) spec: Option<Vector>,
-    /// Ids and tags of its skills, lower case.
-    pub(crate) skills: BTreeSet<String>,
     /// The agent's number in the indexes; its own while it is known.
     pub(crate) number: u32,
+    /// Where its vectors are in the index, in the order of the card; none when it is not routed to.
+    pub(crate) slots: Box<[usize]>,
+    /// Whether its node is there.
+    pub(crate) online: bool,
+    /// Whether its vectors can be compared with a task's.
+    pub(crate) same_model: bool,
+    /// The bucket of digests it falls into.
+    bucket: u8,
 }
 
 impl Entry {
@@ -151,7 +154,7 @@ impl Entry {
     /// Its content hash.
     #[must_use]
     pub fn hash(&self) -> &str {
-        &self.hash
+        self.card.hash()
     }
 
     /// Whether the agent is gone for good.
@@ -163,18 +166,23 @@ impl Entry {
     /// The agent's vectors and what each stands for.
     #[must_use]
     pub fn vectors(&self) -> &[(String, Vector)] {
-        &self.vectors
+        self.card.vectors().map_or(&[], |decoded| &decoded.own)
     }
 
     /// The vector of its Spec.
     #[must_use]
     pub fn spec(&self) -> Option<&Vector> {
-        self.spec.as_ref()
+        self.card.vectors().ok()?.spec.as_ref()
+    }
+
+    /// Ids and tags of its skills, lower case.
+    pub(crate) fn skills(&self) -> &BTreeSet<String> {
+        self.card.skill_keys()
     }
 
     fn mark(&self) -> Mark {
         let (boot, version) = self.card.order();
-        Mark(boot, version, self.hash.chars().take(16).collect())
+        Mark(boot, version, self.hash().chars().take(16).collect())
     }
 }
 
@@ -218,6 +226,8 @@ pub struct Directory {
     pub(crate) vectors: Vectors,
     pub(crate) lexical: Lexical,
     numbers: Numbers,
+    /// The hash of each bucket of agents, as far as it was asked for since the bucket changed.
+    buckets: Vec<OnceLock<String>>,
     nodes: BTreeMap<NodeId, Heard>,
     pub(crate) reputation: Reputation,
     rejections: BTreeMap<&'static str, u64>,
@@ -236,6 +246,7 @@ impl Directory {
             vectors: Vectors::default(),
             lexical: Lexical::default(),
             numbers: Numbers::default(),
+            buckets: vec![OnceLock::new(); usize::from(BUCKETS)],
             nodes: BTreeMap::new(),
             reputation: Reputation::default(),
             rejections: BTreeMap::new(),
@@ -299,20 +310,19 @@ impl Directory {
         if capability.issued > now + CLOCK_SKEW {
             return Err(Rejected::Future);
         }
-        let hash = card.hash();
-        if known.is_some_and(|k| card.order() == k.card.order() && hash == k.hash) {
+        if known.is_some_and(|k| card.order() == k.card.order() && card.hash() == k.hash()) {
             return Ok(Applied::Same);
         }
         card.verify().map_err(|e| Rejected::from(&e))?;
-        let Decoded { own: vectors, spec } = card.vectors().map_err(|e| Rejected::from(&e))?;
-        if vectors.is_empty() && !capability.retired {
+        let decoded = card.vectors().map_err(|e| Rejected::from(&e))?;
+        if decoded.own.is_empty() && !capability.retired {
             return Err(Rejected::WrongDimension);
         }
         let (equivocates, is_new) = match known {
             Some(k) => (card.order() == k.card.order(), false),
             None => (false, true),
         };
-        if equivocates && known.is_some_and(|k| hash > k.hash) {
+        if equivocates && known.is_some_and(|k| card.hash() > k.hash()) {
             return Err(Rejected::Equivocation);
         }
         if is_new && self.of_node(card.agent().node()).count() >= MAX_AGENTS_PER_NODE {
@@ -327,12 +337,11 @@ impl Directory {
             Some(old) => self.unindex(&old),
             None => self.numbers.give(&agent),
         };
-        let skills = skills::keys(card.skills());
-        let entry = Entry { card, hash, vectors, spec, skills, number };
-        if entry.card.capability().model == self.model && !retired {
-            self.index(&entry);
-        }
-        self.agents.insert(agent, entry);
+        let same_model = card.capability().model == self.model;
+        let slots = if same_model && !retired { self.index(&card, number) } else { Box::default() };
+        let (online, bucket) = (self.is_online(agent.node()), digest::bucket(&agent));
+        self.buckets[usize::from(bucket)] = OnceLock::new();
+        self.agents.insert(agent, Entry { card, number, slots, online, same_model, bucket });
         match (equivocates, retired, is_new) {
             (true, _, _) => Err(Rejected::Equivocation),
             (false, true, _) => Ok(Applied::Retired),
@@ -341,18 +350,18 @@ impl Directory {
         }
     }
 
-    fn index(&mut self, entry: &Entry) {
-        for (part, (_, vector)) in (0..).zip(&entry.vectors) {
-            self.vectors.insert(Key { agent: entry.number, part }, vector.clone());
+    fn index(&mut self, card: &AgentCard, agent: u32) -> Box<[usize]> {
+        let vectors = card.vectors().map_or(&[][..], |decoded| &decoded.own);
+        let key = |part| Key { agent, part };
+        for (part, (_, vector)) in (0..).zip(vectors) {
+            self.vectors.insert(key(part), vector.clone());
         }
-        let card = &entry.card;
-        let mut texts = vec![format!("{}. {}", card.name(), card.description())];
-        texts.extend(card.skills().iter().map(|s| format!("{} {} {}", s.id, s.tags.join(" "), s.text())));
-        self.lexical.insert(entry.number, &texts);
+        self.lexical.insert(agent, card.words());
+        (0..).zip(vectors).filter_map(|(part, _)| self.vectors.slot(key(part))).collect()
     }
 
     fn unindex(&mut self, entry: &Entry) -> u32 {
-        for (part, _) in (0..).zip(&entry.vectors) {
+        for (part, _) in (0..).zip(&entry.slots) {
             self.vectors.remove(Key { agent: entry.number, part });
         }
         self.lexical.remove(entry.number);
@@ -376,13 +385,26 @@ impl Directory {
     }
 
     fn of_node(&self, node: &NodeId) -> impl Iterator<Item = &AgentId> {
-        self.agents.keys().skip_while(move |a| a.node() < node).take_while(move |a| a.node() == node)
+        let agents = self.agents.range(first_of(node)..).map(|(agent, _)| agent);
+        agents.take_while(move |a| a.node() == node)
+    }
+
+    /// Notes with each agent of a node whether the node is there.
+    fn mark_presence(&mut self, node: &NodeId, online: bool) {
+        let online = online || self.local.as_ref() == Some(node);
+        let agents = self.agents.range_mut(first_of(node)..);
+        for (_, entry) in agents.take_while(|(agent, _)| agent.node() == node) {
+            entry.online = online;
+        }
     }
 
     /// Takes what a node, or its will, says of it; `false` when something newer is known.
     pub fn presence(&mut self, node: NodeId, presence: Presence, now: Time) -> bool {
         if self.nodes.get(&node).is_some_and(|known| known.presence.order() >= presence.order()) {
             return false;
+        }
+        if self.nodes.get(&node).is_some_and(|n| n.presence.online) != presence.online {
+            self.mark_presence(&node, presence.online);
         }
         self.nodes.insert(node, Heard { presence, at: now });
         true
@@ -391,6 +413,7 @@ impl Directory {
     /// Forgets what was said of a node's presence: its agents are taken for offline until it speaks again.
     pub fn forget_presence(&mut self, node: &NodeId) {
         self.nodes.remove(node);
+        self.mark_presence(node, false);
     }
 
     /// Forgets cards and retirements whose time is over, and nodes that left and have no cards any more.
@@ -403,14 +426,16 @@ impl Directory {
             .collect();
         for agent in over {
             if let Some(entry) = self.agents.remove(&agent) {
+                self.buckets[usize::from(entry.bucket)] = OnceLock::new();
                 let number = self.unindex(&entry);
                 self.numbers.take_back(number);
             }
         }
-        let with_agents: BTreeSet<&NodeId> = self.agents.keys().map(AgentId::node).collect();
-        self.nodes.retain(|id, heard| {
-            heard.presence.online || with_agents.contains(id) || now.since(heard.at) < CARD_TTL
-        });
+        let agents = &self.agents;
+        let has_agents =
+            |node: &NodeId| agents.range(first_of(node)..).next().is_some_and(|(a, _)| a.node() == node);
+        self.nodes
+            .retain(|id, heard| heard.presence.online || now.since(heard.at) < CARD_TTL || has_agents(id));
     }
 
     /// What is known of an agent.
@@ -439,7 +464,7 @@ impl Directory {
     /// How many agents could take work now.
     #[must_use]
     pub fn online(&self) -> usize {
-        self.agents.iter().filter(|(id, e)| !e.retired() && self.is_online(id.node())).count()
+        self.agents.values().filter(|e| e.online && !e.retired()).count()
     }
 
     /// Whether a node is there; the local node always is.
@@ -485,12 +510,24 @@ impl Directory {
     /// The directory in short, to send to a peer: every agent, or bucket hashes above [`MAX_LISTED`].
     #[must_use]
     pub fn digest(&self) -> Digest {
-        let marks = self.agents.iter().map(|(id, e)| (id, e.mark()));
         if self.agents.len() <= MAX_LISTED {
-            Digest::Agents { agents: marks.map(|(id, m)| (id.clone(), m)).collect() }
+            let marks = self.agents.iter().map(|(id, e)| (id.clone(), e.mark()));
+            Digest::Agents { agents: marks.collect() }
         } else {
-            Digest::Buckets { hashes: digest::bucket_hashes(marks) }
+            Digest::Buckets { hashes: self.bucket_hashes() }
         }
+    }
+
+    /// The hash of every bucket; only those that changed since the last time are computed.
+    fn bucket_hashes(&self) -> Vec<String> {
+        let stale = |e: &Entry| self.buckets[usize::from(e.bucket)].get().is_none();
+        if self.buckets.iter().any(|b| b.get().is_none()) {
+            let marks = self.agents.iter().filter(|(_, e)| stale(e)).map(|(id, e)| (e.bucket, id, e.mark()));
+            for (bucket, hash) in self.buckets.iter().zip(digest::bucket_hashes(marks)) {
+                bucket.get_or_init(|| hash);
+            }
+        }
+        self.buckets.iter().map(|b| b.get().cloned().unwrap_or_default()).collect()
     }
 
     /// The agents of as many of these buckets as fit one message; the rest is for the next beat.
@@ -498,7 +535,7 @@ impl Directory {
     pub fn digest_of(&self, buckets: &[u8]) -> Digest {
         let mut by_bucket: BTreeMap<u8, Vec<(&AgentId, &Entry)>> = BTreeMap::new();
         for (id, entry) in &self.agents {
-            by_bucket.entry(digest::bucket(id)).or_default().push((id, entry));
+            by_bucket.entry(entry.bucket).or_default().push((id, entry));
         }
         let (mut complete, mut agents) = (Vec::new(), BTreeMap::new());
         for bucket in buckets.iter().copied().filter(|b| *b < BUCKETS) {
@@ -515,21 +552,26 @@ impl Directory {
     /// What this directory and the one `theirs` came from differ in.
     #[must_use]
     pub fn compare(&self, theirs: &Digest) -> Difference {
-        let ours = |wanted: &dyn Fn(&AgentId) -> bool| -> BTreeMap<&AgentId, Mark> {
-            self.agents.iter().filter(|(id, _)| wanted(id)).map(|(id, e)| (id, e.mark())).collect()
+        let ours = |wanted: &dyn Fn(&Entry) -> bool| -> BTreeMap<&AgentId, Mark> {
+            self.agents.iter().filter(|(_, e)| wanted(e)).map(|(id, e)| (id, e.mark())).collect()
         };
         match theirs {
             Digest::Agents { agents } => compare_marks(&ours(&|_| true), agents),
             Digest::Part { buckets, agents } => {
-                compare_marks(&ours(&|id| buckets.contains(&digest::bucket(id))), agents)
+                compare_marks(&ours(&|e| buckets.contains(&e.bucket)), agents)
             }
             Digest::Buckets { hashes } => {
-                let own = digest::bucket_hashes(self.agents.iter().map(|(id, e)| (id, e.mark())));
+                let own = self.bucket_hashes();
                 let differs = |b: &u8| hashes.get(usize::from(*b)) != own.get(usize::from(*b));
                 Difference { ask_buckets: (0..BUCKETS).filter(differs).collect(), ..Difference::default() }
             }
         }
     }
+}
+
+/// No agent of this node comes before.
+fn first_of(node: &NodeId) -> AgentId {
+    AgentId::new("-".parse().expect("one hyphen is the lowest of names"), node.clone())
 }
 
 #[cfg(test)]

@@ -255,7 +255,7 @@ fn samples() -> Vec<Body> {
         jobs: 0,
         version: "0.1.0".to_owned(),
     };
-    let mark = Mark(Boot(5), Version(1), card(1).hash());
+    let mark = Mark(Boot(5), Version(1), card(1).hash().to_owned());
     let limits = ProposeLimits { min: 1, max: 6 };
     let task = TASK.to_owned();
     let record =
@@ -334,6 +334,8 @@ fn samples() -> Vec<Body> {
         Body::Cards(Cards { cards: vec![card(1)] }),
         Body::Roll(Roll {
             nodes: BTreeMap::from([(node(2), foa_node_core::gossip::mark([card(1)].iter()))]),
+            after: None,
+            until: None,
         }),
         Body::Status(status),
         Body::Query(Query { id: "question-1".to_owned(), question: Question::Job { job: job() } }),

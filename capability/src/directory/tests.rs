@@ -151,12 +151,12 @@ fn golden_digest() {
 fn crowd(count: usize) -> Directory {
     let mut directory = directory();
     let card = card(&profile("calc"), 1, (1_769_851_800, 1), [1.0, 0.0, 0.0]);
-    let hash = card.hash();
     for i in 0..count {
         let agent = agent(&format!("an-agent-with-a-long-name-{i}"), u8::try_from(i % 200).unwrap());
-        let skills = BTreeSet::new();
-        let (card, hash) = (card.clone(), hash.clone());
-        directory.agents.insert(agent, Entry { card, hash, vectors: vec![], spec: None, skills, number: 0 });
+        let (card, bucket) = (card.clone(), digest::bucket(&agent));
+        let slots = Box::default();
+        let entry = Entry { card, number: 0, slots, online: false, same_model: true, bucket };
+        directory.agents.insert(agent, entry);
     }
     directory
 }

@@ -64,8 +64,8 @@ impl Graph {
         while steps > 0
             && let Some(id) = self.unseen.pop_first()
         {
-            let (_, vector) = rows.row(id).expect("a row that goes is taken out of the unseen");
-            self.graph.insert((vector.as_slice(), id.0));
+            let row = rows.row(id).expect("a row that goes is taken out of the unseen");
+            self.graph.insert((row.vector.as_slice(), id.0));
             self.points += 1;
             steps -= 1;
         }

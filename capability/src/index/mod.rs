@@ -8,6 +8,7 @@
 mod exact;
 mod hnsw;
 
+pub(crate) use exact::Cosines;
 pub use exact::Exact;
 pub use hnsw::Graph;
 
@@ -103,13 +104,13 @@ impl Vectors {
     /// Shows the graphs what they have not seen, at most `steps` vectors of about a millisecond each; says how many are
     /// left.
     pub fn maintain(&mut self, steps: usize) -> usize {
-        if self.exact.len() <= self.crossing / 2 {
+        if self.exact.distinct() <= self.crossing / 2 {
             // Hysteresis: a federation that breathes around the crossing does not rebuild all day.
             (self.graph, self.next) = (None, None);
             return 0;
         }
         let wanted = match &self.graph {
-            None => self.exact.len() > self.crossing,
+            None => self.exact.distinct() > self.crossing,
             Some(graph) => graph.is_worn(),
         };
         if self.next.is_none() && wanted {
@@ -123,6 +124,16 @@ impl Vectors {
             self.graph = self.next.take();
         }
         [&self.graph, &self.next].into_iter().flatten().map(|g| g.unseen().len()).sum()
+    }
+
+    /// The cosine of every vector with the query, to be looked up by [`Vectors::slot`].
+    pub(crate) fn cosines(&self, query: &Vector) -> Cosines {
+        self.exact.cosines(query)
+    }
+
+    /// Where the vector of a key is.
+    pub(crate) fn slot(&self, key: Key) -> Option<usize> {
+        self.exact.slot(key)
     }
 
     /// The `k` nearest of those that pass, `passing` many, nearest first; and how they were found.
@@ -143,7 +154,7 @@ impl Vectors {
                 let mut hits: Vec<Hit> = seen
                     .into_iter()
                     .chain(graph.unseen().iter().copied())
-                    .filter_map(|id| self.exact.hit(id, query))
+                    .flat_map(|id| self.exact.hits(id, query))
                     .filter(|h| filter(h.key))
                     .collect();
                 hits.sort_by(Hit::order);
@@ -161,7 +172,7 @@ impl Vectors {
 impl Index for Vectors {
     fn insert(&mut self, key: Key, vector: Vector) {
         self.bury(key);
-        let id = self.exact.put(key, vector);
+        let Some(id) = self.exact.put(key, vector) else { return };
         let mut waiting = 0;
         for graph in [&mut self.graph, &mut self.next].into_iter().flatten() {
             graph.announce(id);
@@ -188,9 +199,11 @@ impl Index for Vectors {
 
 impl Vectors {
     fn bury(&mut self, key: Key) -> bool {
-        let Some(id) = self.exact.take(key) else { return false };
-        for graph in [&mut self.graph, &mut self.next].into_iter().flatten() {
-            graph.bury(id);
+        let Ok(emptied) = self.exact.take(key) else { return false };
+        if let Some(id) = emptied {
+            for graph in [&mut self.graph, &mut self.next].into_iter().flatten() {
+                graph.bury(id);
+            }
         }
         true
     }

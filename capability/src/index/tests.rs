@@ -83,7 +83,7 @@ fn the_graph_finds_nearly_what_the_scan_finds() {
 
     // Every vector can be found by itself.
     let lost = index.exact.ids().step_by(7).filter(|id| {
-        let vector = &index.exact.row(*id).unwrap().1;
+        let vector = &index.exact.row(*id).unwrap().vector;
         index.nearest(vector, 1, 5_000, &|_| true).0[0].cosine < 0.999
     });
     assert!(lost.count() <= 2, "vectors that cannot find themselves");

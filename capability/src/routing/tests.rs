@@ -8,7 +8,7 @@ use crate::presence::{Load, Presence};
 use crate::profile::AgentProfile;
 use crate::reputation::Outcome;
 use crate::resources::Needs;
-use crate::testing::{NOW, agent, card, directory, model, node, profile, skill, vector};
+use crate::testing::{NOW, agent, card, directory, model, node, online, profile, skill, vector};
 
 fn with(profiles: &[(AgentProfile, u8, [f32; 3])]) -> Directory {
     let mut directory = directory();
@@ -177,21 +177,61 @@ fn a_queue_and_failures_move_work_to_an_equal() {
 
 #[test]
 fn above_the_crossing_the_walk_gives_the_same_best() {
-    let mut directory = directory();
-    directory.vectors = crate::index::Vectors::with_crossing(100);
+    let (mut walking, mut scanning) = (directory(), directory());
+    walking.vectors = crate::index::Vectors::with_crossing(100);
     for i in 0..120_u8 {
         let angle = f32::from(i) / 120.0;
-        directory
-            .apply(card(&profile(&format!("a-{i}")), 1 + i % 9, (1, 1), [angle.cos(), angle.sin(), 0.1]), NOW)
-            .unwrap();
+        let card = card(&profile(&format!("a-{i}")), 1 + i % 9, (1, 1), [angle.cos(), angle.sin(), 0.1]);
+        walking.apply(card.clone(), NOW).unwrap();
+        scanning.apply(card, NOW).unwrap();
     }
-    while directory.maintain(100) > 0 {}
+    while walking.maintain(100) > 0 {}
     let query = Query { limit: 3, ..Query::new("a-77", vector([0.8, 0.6, 0.1])) };
-    let walked = directory.route(&query, NOW);
+    let walked = walking.route(&query, NOW);
     assert_eq!((walked.engine, walked.considered), (Engine::Hnsw, 120));
-    directory.vectors = crate::index::Vectors::default();
-    let scanned = directory.route(&query, NOW);
+    let scanned = scanning.route(&query, NOW);
     assert_eq!((scanned.engine, &scanned.candidates), (Engine::Exact, &walked.candidates));
+}
+
+/// Queues, prices and failures turn the order of similarities; who is left out unscored must not have mattered.
+#[test]
+fn the_best_are_those_that_scoring_everybody_finds() {
+    let mut directory = directory();
+    let mut numbers = (1_u64..).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40);
+    let mut draw = move |most: u64| numbers.next().unwrap() % most;
+    let kinds = [[1.0, 0.0, 0.0], [0.9, 0.1, 0.0], [0.5, 0.5, 0.1], [0.0, 1.0, 0.0]];
+    for i in 0..240 {
+        let mut profile = profile(&format!("agent-{i}"));
+        profile.offer.price = Money(i64::try_from(draw(50)).unwrap() * 1_000);
+        let raw = kinds[usize::try_from(draw(4)).unwrap()];
+        directory.apply(card(&profile, u8::try_from(1 + i % 9).unwrap(), (1, 1), raw), NOW).unwrap();
+    }
+    let ids: Vec<_> = directory.agents.keys().cloned().collect();
+    for number in 1..10_u8 {
+        let here = ids.iter().filter(|id| *id.node() == node(number).0);
+        let queue = |draw: &mut dyn FnMut(u64) -> u64| u32::try_from(draw(15).saturating_sub(9)).unwrap();
+        let load = here.map(|id| (id.agent().clone(), Load { queue: queue(&mut draw), running: 1 }));
+        let presence = Presence { seq: Sequence(2), load: load.collect(), ..online() };
+        assert!(directory.presence(node(number).0, presence, NOW));
+    }
+    for id in ids.iter().step_by(7) {
+        directory.report(id, &vector([1.0, 0.0, 0.0]), Outcome::Failure { weight: 2.0 }, NOW);
+    }
+    for (text, budget, limit) in
+        [("agent-17 adds", None, 5), ("", Some(Money(40_000)), 3), ("adds", None, 400)]
+    {
+        let query = Query { budget, limit, ..Query::new(text, vector([0.95, 0.05, 0.0])) };
+        let words = directory.lexical.scores(&query.text);
+        let passing = directory.agents.iter().filter(|(id, e)| directory.refusals(&query, id, e).is_empty());
+        let mut all: Vec<_> = passing
+            .map(|(id, e)| (directory.factors(&query, id, e, words.of(e.number), NOW).alpha(), id.clone()))
+            .collect();
+        all.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+        all.truncate(limit);
+        let routed = directory.route(&query, NOW);
+        let found: Vec<_> = routed.candidates.into_iter().map(|c| (c.alpha, c.agent)).collect();
+        assert_eq!(found, all, "{text:?}");
+    }
 }
 
 fn profiles() -> impl Strategy<Value = (u64, u64, Option<u64>, u32)> {

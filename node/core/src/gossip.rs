@@ -40,6 +40,39 @@ pub struct Cards {
 pub struct Roll {
     /// For each node, the mark of the cards held: [`mark`].
     pub nodes: BTreeMap<NodeId, String>,
+    /// It speaks of nodes behind this one in order of id. Missing: from the first on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<NodeId>,
+    /// It speaks of nodes up to this one. Missing: to the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<NodeId>,
+}
+
+impl Roll {
+    /// The roll in parts of at most so many nodes, of which each speaks of a range of its own.
+    #[must_use]
+    pub fn parts(nodes: BTreeMap<NodeId, String>, most: usize) -> Vec<Self> {
+        let mut parts = vec![Self { nodes: BTreeMap::new(), after: None, until: None }];
+        for (node, mark) in nodes {
+            let full = parts.last_mut().filter(|part| part.nodes.len() >= most.max(1));
+            if let Some(full) = full {
+                full.until = full.nodes.last_key_value().map(|(last, _)| last.clone());
+                let after = full.until.clone();
+                parts.push(Self { nodes: BTreeMap::new(), after, until: None });
+            }
+            if let Some(part) = parts.last_mut() {
+                part.nodes.insert(node, mark);
+            }
+        }
+        parts
+    }
+
+    /// Whether it says anything of a node.
+    #[must_use]
+    pub fn speaks_of(&self, node: &NodeId) -> bool {
+        self.after.as_ref().is_none_or(|after| after < node)
+            && self.until.as_ref().is_none_or(|until| node <= until)
+    }
 }
 
 /// The mark of one node's cards: 12 hex digits over agent, boot, version and hash of each, in order of agent.
@@ -58,4 +91,27 @@ pub fn mark<'a>(cards: impl Iterator<Item = &'a AgentCard>) -> String {
 pub fn rendezvous(salt: &str, node: &NodeId) -> u64 {
     let digest = Sha256::digest(format!("{salt}\n{node}"));
     u64::from_be_bytes(digest[..8].try_into().expect("SHA-256 has 32 bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use foa_wire::NodeKey;
+
+    use super::*;
+
+    #[test]
+    fn every_node_is_spoken_of_by_one_part_of_a_roll() {
+        let node =
+            |n: u8| NodeId::new(format!("n{n}").parse().unwrap(), &NodeKey::from_seed([n; 32]).public());
+        for (known, most) in [(0, 4), (4, 4), (5, 4), (9, 2)] {
+            let nodes = (0..known).map(|n| (node(n), n.to_string())).collect();
+            let parts = Roll::parts(nodes, most);
+            assert!(parts.iter().all(|part| part.nodes.len() <= most));
+            for n in 0..20 {
+                let speaking: Vec<_> = parts.iter().filter(|part| part.speaks_of(&node(n))).collect();
+                assert_eq!(speaking.len(), 1, "node {n} of {known}");
+                assert_eq!(speaking[0].nodes.contains_key(&node(n)), n < known);
+            }
+        }
+    }
 }

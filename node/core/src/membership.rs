@@ -46,6 +46,8 @@ const PEERS: usize = 3;
 const CARD_LIFE: Duration = Duration::from_secs(24 * 3600);
 /// Cards sent in one message, by size.
 const CARDS_BYTES: usize = 160 * 1024;
+/// Nodes in one message of the roll, at most: about 100 bytes each.
+const ROLL_PART: usize = 1_500;
 /// A node that missed the roll waits up to this long, so that not all answer at once.
 const ROLL_SPREAD_MS: u64 = 400;
 
@@ -509,12 +511,17 @@ impl NodeMachine {
         }
         let nodes =
             by_node.into_iter().map(|(node, cards)| (node, gossip::mark(cards.into_iter()))).collect();
-        self.command(Topic::Calls, Body::Roll(Roll { nodes }), now);
+        for part in Roll::parts(nodes, ROLL_PART) {
+            self.command(Topic::Calls, Body::Roll(part), now);
+        }
     }
 
     /// A coordinator says whose cards it holds; if ours are missing they go out again. That we are here is said in any case:
     /// a broker that hands out only a part of what it keeps may have left our status out.
     pub(crate) fn roll_call(&mut self, roll: &Roll, now: Time) {
+        if !roll.speaks_of(self.id()) {
+            return;
+        }
         self.membership.status_dirty = true;
         if self.membership.own.is_empty() {
             return;
@@ -684,7 +691,7 @@ mod tests {
             boot: Boot(1),
             id: Some("roll-0001".parse().unwrap()),
             expires: Some(later + Duration::from_secs(60)),
-            body: Body::Roll(Roll { nodes: BTreeMap::new() }),
+            body: Body::Roll(Roll { nodes: BTreeMap::new(), after: None, until: None }),
             job: None,
         };
         node.handle(Input::Received(Box::new(roll)), later);

@@ -13,6 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::{Arc, OnceLock};
 
 use data_encoding::BASE32_NOPAD;
 use foa_wire::codec;
@@ -37,14 +38,18 @@ pub const MAX_VARIANTS: usize = 4;
 const SIGNED: &[u8] = b"foa/entry/1\n";
 
 /// One signed entry. Made by [`Entry::sign`] or read from JSON; in the second case nothing is proven before
-/// [`Entry::verify`], which [`Channel::insert`] calls.
+/// [`Entry::verify`], which [`Channel::insert`] calls. Cheap to clone; never changes, so it is verified once.
 #[derive(Clone)]
-pub struct Entry {
+pub struct Entry(Arc<Signed>);
+
+struct Signed {
     content: Content,
     hash: EntryHash,
     /// The JSON that was hashed and signed: all but `sig`.
     signed: Value,
+    bytes: usize,
     sig: Signature,
+    verified: OnceLock<Result<(), RejectedEntry>>,
 }
 
 /// What an entry says. On the wire its fields stand beside `key` and `sig`; see [`Body`] for `kind` and `body`.
@@ -256,7 +261,8 @@ impl Entry {
         signed["key"] = Value::String(key.public().to_string());
         let bytes = codec::canonical(&signed);
         let sig = key.sign(&[SIGNED, &bytes].concat());
-        Self { content, hash: EntryHash::of(&bytes), signed, sig }
+        let hash = EntryHash::of(&bytes);
+        Self::of(content, hash, signed, bytes.len(), sig)
     }
 
     /// Reads an entry from JSON. Nothing is proven yet.
@@ -277,8 +283,12 @@ impl Entry {
         }
         let signed = Value::Object(fields);
         let content = Content::deserialize(&signed).map_err(|e| malformed(e.to_string()))?;
-        let hash = EntryHash::of(&codec::canonical(&signed));
-        Ok(Self { content, hash, signed, sig })
+        let bytes = codec::canonical(&signed);
+        Ok(Self::of(content, EntryHash::of(&bytes), signed, bytes.len(), sig))
+    }
+
+    fn of(content: Content, hash: EntryHash, signed: Value, bytes: usize, sig: Signature) -> Self {
+        Self(Arc::new(Signed { content, hash, signed, bytes, sig, verified: OnceLock::new() }))
     }
 
     /// Whether its author's node signed it as it is.
@@ -286,14 +296,18 @@ impl Entry {
     /// # Errors
     /// When the key is missing or another node's, or the signature is of something else.
     pub fn verify(&self) -> Result<(), RejectedEntry> {
+        self.0.verified.get_or_init(|| self.check()).clone()
+    }
+
+    fn check(&self) -> Result<(), RejectedEntry> {
         let key =
-            self.signed.get("key").and_then(Value::as_str).and_then(|key| key.parse::<PublicKey>().ok());
-        let author = &self.content.author;
+            self.0.signed.get("key").and_then(Value::as_str).and_then(|key| key.parse::<PublicKey>().ok());
+        let author = &self.0.content.author;
         let key = key
             .filter(|key| author.node().is_of(key))
             .ok_or_else(|| RejectedEntry::WrongKey { author: author.clone() })?;
-        let bytes = codec::canonical(&self.signed);
-        if key.verifies(&[SIGNED, &bytes].concat(), &self.sig) {
+        let bytes = codec::canonical(&self.0.signed);
+        if key.verifies(&[SIGNED, &bytes].concat(), &self.0.sig) {
             Ok(())
         } else {
             Err(RejectedEntry::BadSignature)
@@ -303,56 +317,56 @@ impl Entry {
     /// What it says.
     #[must_use]
     pub fn content(&self) -> &Content {
-        &self.content
+        &self.0.content
     }
 
     /// What it says, by kind.
     #[must_use]
     pub fn body(&self) -> &Body {
-        &self.content.body
+        &self.0.content.body
     }
 
     /// Its name.
     #[must_use]
     pub fn hash(&self) -> &EntryHash {
-        &self.hash
+        &self.0.hash
     }
 
     /// Who says it.
     #[must_use]
     pub fn author(&self) -> &AgentId {
-        &self.content.author
+        &self.0.content.author
     }
 
     /// The round it belongs to.
     #[must_use]
     pub fn round(&self) -> u32 {
-        self.content.round
+        self.0.content.round
     }
 
     /// Its kind.
     #[must_use]
     pub fn kind(&self) -> EntryKind {
-        self.content.body.kind()
+        self.0.content.body.kind()
     }
 
     /// Its size on the wire in bytes, about.
     #[must_use]
     pub fn size(&self) -> usize {
-        codec::canonical(&self.signed).len() + 100
+        self.0.bytes + 100
     }
 
     fn check_size(&self) -> Result<(), RejectedEntry> {
-        let listed = if let Body::Close { entries, absent } = &self.content.body {
+        let listed = if let Body::Close { entries, absent } = &self.0.content.body {
             entries.len().max(absent.len())
         } else {
             0
         };
         let limits = [
-            ("rounds", MAX_ROUND as usize, self.content.round as usize),
-            ("parents", MAX_PARENTS, self.content.parents.len()),
+            ("rounds", MAX_ROUND as usize, self.0.content.round as usize),
+            ("parents", MAX_PARENTS, self.0.content.parents.len()),
             ("listed entries", MAX_LISTED, listed),
-            ("bytes", MAX_ENTRY, codec::canonical(&self.signed).len()),
+            ("bytes", MAX_ENTRY, self.0.bytes),
         ];
         match limits.into_iter().find(|&(_, most, found)| found > most) {
             Some((what, most, found)) => Err(RejectedEntry::TooLarge { what, most, found }),
@@ -393,12 +407,13 @@ impl Channel {
     /// # Errors
     /// When it belongs elsewhere, is too large, is by nobody of this channel, or is not signed by its author's node.
     pub fn insert(&mut self, entry: Entry) -> Result<Inserted, RejectedEntry> {
-        if self.entries.get(&entry.hash).is_some_and(|known| known.sig == entry.sig) {
+        if self.entries.get(&entry.0.hash).is_some_and(|known| known.0.sig == entry.0.sig) {
             return Ok(Inserted::Known);
         }
-        let draft = entry.kind() == EntryKind::Draft && self.cluster.reads_drafts_of(&entry.content.cluster);
-        if entry.content.cluster != self.cluster && !draft {
-            let found = entry.content.cluster.clone();
+        let draft =
+            entry.kind() == EntryKind::Draft && self.cluster.reads_drafts_of(&entry.0.content.cluster);
+        if entry.0.content.cluster != self.cluster && !draft {
+            let found = entry.0.content.cluster.clone();
             return Err(RejectedEntry::WrongChannel { wanted: self.cluster.clone(), found });
         }
         entry.check_size()?;
@@ -406,16 +421,16 @@ impl Channel {
             return Err(RejectedEntry::WrongAuthor { author: entry.author().clone() });
         }
         entry.verify()?;
-        let (hash, slot) = (entry.hash.clone(), slot(&entry));
+        let (hash, slot) = (entry.0.hash.clone(), slot(&entry));
         // The same content may be signed twice with different bytes; which copy stays must not depend on order.
         if let Some(known) = self.entries.get_mut(&hash) {
-            if entry.sig.as_bytes() < known.sig.as_bytes() {
+            if entry.0.sig.as_bytes() < known.0.sig.as_bytes() {
                 *known = entry;
             }
             return Ok(Inserted::Known);
         }
         self.entries.insert(hash.clone(), entry);
-        let variants: Vec<EntryHash> = self.of_slot(slot).map(|e| e.hash.clone()).collect();
+        let variants: Vec<EntryHash> = self.of_slot(slot).map(|e| e.0.hash.clone()).collect();
         for extra in variants.into_iter().skip(MAX_VARIANTS) {
             self.entries.remove(&extra);
         }
@@ -511,7 +526,7 @@ impl Channel {
                 | Body::Revision(_)
                 | Body::Note { .. } => &[],
             };
-            entry.content.parents.iter().chain(listed)
+            entry.0.content.parents.iter().chain(listed)
         });
         named.filter(|hash| !self.entries.contains_key(hash)).cloned().collect()
     }
@@ -561,20 +576,20 @@ fn slot(entry: &Entry) -> (u32, EntryKind, AgentId) {
 
 impl PartialEq for Entry {
     fn eq(&self, other: &Self) -> bool {
-        self.hash == other.hash && self.sig == other.sig
+        self.0.hash == other.0.hash && self.0.sig == other.0.sig
     }
 }
 
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Entry({} {:?})", self.hash, self.content)
+        write!(f, "Entry({} {:?})", self.0.hash, self.0.content)
     }
 }
 
 impl Serialize for Entry {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut whole = self.signed.clone();
-        whole["sig"] = Value::String(self.sig.to_string());
+        let mut whole = self.0.signed.clone();
+        whole["sig"] = Value::String(self.0.sig.to_string());
         whole.serialize(serializer)
     }
 }
