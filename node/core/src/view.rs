@@ -6,6 +6,7 @@ use foa_capability::Directory;
 use foa_wire::{Index, JobId, Term};
 use foa_workflows::Record;
 
+use crate::coordinator::Held;
 use crate::machine::NodeMachine;
 
 /// How much a machine keeps waiting; each is bounded.
@@ -38,17 +39,29 @@ pub struct JobView<'a> {
     pub log: &'a [Record],
 }
 
-impl NodeMachine {
-    /// The jobs this node holds or keeps a copy of, by id.
-    pub fn jobs(&self) -> impl Iterator<Item = JobView<'_>> {
-        self.coordinator.jobs.iter().map(|(job, held)| JobView {
+impl<'a> JobView<'a> {
+    fn of(job: &'a JobId, held: &'a Held) -> Self {
+        Self {
             job,
             holds: held.replica.holds(),
             campaigns: held.replica.campaigns(),
             promised: held.replica.promised(),
             committed: held.replica.committed(),
             log: held.replica.log(),
-        })
+        }
+    }
+}
+
+impl NodeMachine {
+    /// The jobs this node holds or keeps a copy of, by id.
+    pub fn jobs(&self) -> impl Iterator<Item = JobView<'_>> {
+        self.coordinator.jobs.iter().map(|(job, held)| JobView::of(job, held))
+    }
+
+    /// One job, if this node holds it or keeps a copy of it.
+    #[must_use]
+    pub fn job_view(&self, job: &JobId) -> Option<JobView<'_>> {
+        self.coordinator.jobs.get_key_value(job).map(|(job, held)| JobView::of(job, held))
     }
 
     /// Jobs whose log on disk makes no sense, and why.

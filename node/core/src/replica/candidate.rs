@@ -1,6 +1,6 @@
 //! Taking over: asking for promises, adopting the best log among those who promised.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use foa_wire::{Index, NodeId, Term, Time};
@@ -18,6 +18,8 @@ pub(super) struct Campaign {
     replicas: Vec<NodeId>,
     /// Who promised, and where their logs end.
     promises: BTreeMap<NodeId, Option<Tip>>,
+    /// Who says that the holder is there. One alone may be wrong: whom it takes for the holder may have promised us.
+    refusals: BTreeSet<NodeId>,
     again: Time,
     wait: Duration,
 }
@@ -43,6 +45,7 @@ impl Replica {
         self.role = Role::Candidate(Campaign {
             replicas,
             promises: BTreeMap::new(),
+            refusals: BTreeSet::new(),
             again: now + RESEND_FIRST,
             wait: RESEND_FIRST,
         });
@@ -58,6 +61,7 @@ impl Replica {
         }
         campaign.wait = (campaign.wait * 2).min(RESEND_MOST);
         campaign.again = now + campaign.wait;
+        campaign.refusals.clear();
         self.ask(out);
         self.decide(now, out);
     }
@@ -186,10 +190,17 @@ impl Replica {
             return;
         }
         self.refused = self.refused.max(higher.number.min(term.number + 1_000_000));
-        // "The holder is there" comes with a lower term and ends a campaign; a holder is ended by a higher term, or by
-        // somebody who knows of the job when it thinks to found it.
-        if !self.holds() || higher > term || term.number == 1 {
-            self.step_down(out);
+        // A higher term ends a campaign and a hold; so does, for a founder, whoever knows of the job already. "The holder is
+        // there" comes with a lower term, and ends a campaign once so many say so that no majority is left.
+        if higher > term || term.number == 1 {
+            return self.step_down(out);
+        }
+        let voters = self.voters().len();
+        if let Role::Candidate(campaign) = &mut self.role {
+            campaign.refusals.insert(from.clone());
+            if voters - campaign.refusals.len() < majority(voters) {
+                self.step_down(out);
+            }
         }
     }
 }
@@ -198,6 +209,6 @@ impl Replica {
 impl Campaign {
     /// What makes two of them different, times aside.
     pub(super) fn key(&self) -> String {
-        format!("{:?}{:?}", self.replicas, self.promises)
+        format!("{:?}{:?}{:?}", self.replicas, self.promises, self.refusals)
     }
 }
