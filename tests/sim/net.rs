@@ -1,7 +1,8 @@
 //! Known bugs put back, to see that the invariants catch them; and the same federation without them, to see that nothing
 //! else does.
 
-use federation_tests::sim::options::{Bug, FaultKind, PlannedFault};
+use federation_tests::sim::faults::{FaultKind, PlannedFault};
+use federation_tests::sim::options::Bug;
 use federation_tests::sim::{Options, Report, World};
 
 /// One coordinator with a slow disk that crashes again and again while jobs arrive. Where the broker keeps what was not
@@ -46,6 +47,55 @@ fn a_message_that_leaves_before_its_record_is_on_disk_is_noticed() {
 #[test]
 fn an_acknowledgement_before_the_record_is_on_disk_is_noticed() {
     caught(Bug::AckBeforeSync, false, &["no accepted job is lost"]);
+}
+
+/// Short runs, all alike but for the seed, in which holders are cut off and come back.
+fn rivals(seed: u64, bug: Option<Bug>) -> Report {
+    let faults = vec![FaultKind::Partition, FaultKind::Deaf, FaultKind::Crash];
+    let options = Options {
+        seed,
+        nodes: 8,
+        coordinators: 3,
+        agents: 10,
+        jobs: 8,
+        every_ms: 400,
+        loss: 0.1,
+        faults,
+        faults_each: 3,
+        faults_ms: 12_000,
+        fixed: true,
+        bug,
+        ..Options::default()
+    };
+    World::new(options).run()
+}
+
+const RIVALS: std::ops::Range<u64> = 1..13;
+
+fn noticed(bug: Bug, by: &[&str]) {
+    let found = RIVALS.map(|seed| rivals(seed, Some(bug))).find(|report| !report.violations.is_empty());
+    let report = found.unwrap_or_else(|| panic!("no seed of {RIVALS:?} noticed {bug:?}"));
+    assert!(by.contains(&report.violations[0].invariant), "{report}");
+}
+
+#[test]
+fn records_of_an_earlier_term_taken_for_present_ones_are_noticed() {
+    let by =
+        ["no accepted job is lost", "log is gap-free", "committed prefixes agree", "one record at one index"];
+    noticed(Bug::StaleTerm, &by);
+}
+
+#[test]
+fn a_repeat_that_is_taken_for_another_job_is_noticed() {
+    noticed(Bug::AcceptAgain, &["one job per submission"]);
+}
+
+#[test]
+fn without_a_bug_rivals_agree() {
+    for seed in RIVALS {
+        let report = rivals(seed, None);
+        assert!(report.violations.is_empty(), "seed {seed}\n{report}");
+    }
 }
 
 #[test]

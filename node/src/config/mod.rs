@@ -197,30 +197,23 @@ impl Layers {
             embedded,
             agents: self.checked_agents()?,
             base: self.file.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).to_owned(),
-            store_quota: Some(self.number("store.max_bytes")).filter(|bytes| *bytes > 0),
-            drain: Duration::from_millis(self.number("limits.drain_ms")),
+            store_quota: self.number("store.max_bytes").filter(|bytes| *bytes > 0),
+            drain: Duration::from_millis(self.number("limits.drain_ms").unwrap_or(0)),
             limits: self.limits()?,
         })
     }
 
     fn limits(&self) -> Result<Limits, ConfigError> {
-        let at_least_one = |path: &'static str| match self.number(path) {
+        let at_least_one = |path: &'static str| match self.number(path).unwrap_or(0) {
             0 => Err(self.invalid(path, "wanted at least 1, found 0".to_owned())),
             number => Ok(usize::try_from(number).unwrap_or(usize::MAX)),
         };
-        let unsigned = i64::try_from(self.number("limits.unsigned_budget")).unwrap_or(i64::MAX);
+        let unsigned = i64::try_from(self.number("limits.unsigned_budget").unwrap_or(0)).unwrap_or(i64::MAX);
         Ok(Limits {
             max_jobs: at_least_one("limits.max_jobs")?,
             max_running: at_least_one("limits.max_running")?,
             unsigned_budget: Some(Money(unsigned)),
         })
-    }
-
-    fn number(&self, path: &str) -> u64 {
-        match self.get(path) {
-            Some((Value::Number(number), _)) => number,
-            Some((Value::Text(_) | Value::Bool(_) | Value::List(_), _)) | None => 0,
-        }
     }
 
     fn checked_agents(&self) -> Result<Vec<AgentConfig>, ConfigError> {

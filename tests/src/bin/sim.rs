@@ -2,11 +2,17 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::{Args, Parser, Subcommand};
-use federation_tests::sim::options::{Bug, FaultKind, Options};
-use federation_tests::sim::{Report, World};
+use federation_tests::sim::faults::FaultKind;
+use federation_tests::sim::options::{Bug, Options};
+use federation_tests::sim::{Report, World, compare, sweep};
+
+/// All jobs are submitted within this many milliseconds, when nothing else is said.
+const WITHIN_MS: u64 = 200_000;
+/// How often a long run says how far it is.
+const PROGRESS: Duration = Duration::from_secs(5);
 
 /// Simulates a federation: the real machines, simulated time, links, disks, brokers and agents.
 #[derive(Debug, Parser)]
@@ -30,7 +36,7 @@ enum Command {
         #[command(flatten)]
         output: Output,
     },
-    /// Runs the short scenario of many seeds; stops at the first violation.
+    /// Runs the short scenario of many seeds and sums up what was found.
     Sweep {
         /// The first seed.
         #[arg(long, default_value_t = 1)]
@@ -38,9 +44,22 @@ enum Command {
         /// How many.
         #[arg(long, default_value_t = 100)]
         seeds: u64,
+        /// Worlds at once.
+        #[arg(long, default_value_t = 1)]
+        threads: usize,
         /// Every message goes through the real envelope.
         #[arg(long)]
         encode: bool,
+        /// Put a known mistake back.
+        #[arg(long)]
+        bug: Option<Bug>,
+    },
+    /// Two runs side by side. Each is a report that `run --json` wrote (`.json`) or a scenario to run (`.toml`).
+    Compare {
+        /// One.
+        a: PathBuf,
+        /// The other.
+        b: PathBuf,
     },
     /// Runs a scenario file and checks what it expects.
     Scenario {
@@ -65,9 +84,9 @@ struct Run {
     /// Jobs.
     #[arg(long, default_value_t = 6)]
     jobs: usize,
-    /// Milliseconds between two submissions.
-    #[arg(long, default_value_t = 400)]
-    every_ms: u64,
+    /// Milliseconds between two submissions [default: 400, and less when there are more than 500 jobs].
+    #[arg(long)]
+    every_ms: Option<u64>,
     /// Probability that a packet is lost: QoS 0 is gone, QoS 1 comes late and perhaps twice.
     #[arg(long, default_value_t = 0.0)]
     loss: f64,
@@ -77,6 +96,9 @@ struct Run {
     /// Faults that happen.
     #[arg(long, value_delimiter = ',')]
     faults: Vec<FaultKind>,
+    /// Milliseconds during which faults happen.
+    #[arg(long, default_value_t = 20_000)]
+    faults_ms: u64,
     /// Faults of each kind.
     #[arg(long, default_value_t = 3)]
     faults_each: usize,
@@ -95,6 +117,18 @@ struct Run {
     /// Milliseconds that a sync of a disk takes at most.
     #[arg(long, default_value_t = 12)]
     disk_ms: u64,
+    /// Every node is told who coordinates, instead of finding out.
+    #[arg(long)]
+    fixed: bool,
+    /// How far the clock of each node may be off, either way, in milliseconds.
+    #[arg(long, default_value_t = 0)]
+    skew_ms: u64,
+    /// How much the clock of each node may gain or lose, in millionths.
+    #[arg(long, default_value_t = 0)]
+    drift_ppm: u64,
+    /// Messages that the broker keeps for one client; what comes then is dropped [default: no limit].
+    #[arg(long)]
+    queued: Option<usize>,
     /// Put a known mistake back.
     #[arg(long)]
     bug: Option<Bug>,
@@ -115,7 +149,7 @@ struct Output {
 fn main() -> anyhow::Result<ExitCode> {
     Ok(match Arguments::parse().command {
         Command::Run(run) => {
-            let Run { nodes, coordinators, agents, jobs, every_ms, loss, seed, faults, .. } = run;
+            let Run { nodes, coordinators, agents, jobs, loss, seed, faults, .. } = run;
             let manners = federation_tests::sim::agents::Manner::ALL.map(|m| (m, run.misfits)).to_vec();
             let options = Options {
                 seed,
@@ -123,9 +157,14 @@ fn main() -> anyhow::Result<ExitCode> {
                 coordinators,
                 agents,
                 jobs,
-                every_ms,
+                every_ms: run.every_ms.unwrap_or_else(|| (WITHIN_MS / jobs.max(1) as u64).clamp(1, 400)),
                 loss,
                 faults,
+                faults_ms: run.faults_ms,
+                fixed: run.fixed,
+                skew_ms: run.skew_ms,
+                drift_ppm: run.drift_ppm,
+                queued: run.queued,
                 faults_each: run.faults_each,
                 encode: run.encode,
                 bytes: run.bytes,
@@ -140,7 +179,13 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Reproduce { seed, output } => {
             simulate(Options::short(seed), &Output { trace: true, ..output })
         }
-        Command::Sweep { from, seeds, encode } => sweep(from, seeds, encode),
+        Command::Sweep { from, seeds, threads, encode, bug } => {
+            many(from, seeds, threads, &|options| Options { encode, bug, ..options })
+        }
+        Command::Compare { a, b } => {
+            println!("{}", compare::table(&compare::report(&a)?, &compare::report(&b)?));
+            ExitCode::SUCCESS
+        }
         Command::Scenario { file, output } => simulate(Options::read(&file)?, &output),
     })
 }
@@ -152,7 +197,14 @@ fn simulate(options: Options, output: &Output) -> ExitCode {
     if output.trace {
         world.trace();
     }
-    let report = world.run();
+    let mut told = Instant::now();
+    let report = world.run_watched(|world| {
+        if told.elapsed() >= PROGRESS {
+            told = Instant::now();
+            let ended = world.clients().iter().flat_map(|c| c.jobs.values()).filter(|job| job.over()).count();
+            eprintln!("{:.0?}: {:.0?} simulated, {ended} jobs over", began.elapsed(), world.elapsed());
+        }
+    });
     for line in world.take_trace() {
         eprintln!("{line}");
     }
@@ -169,17 +221,15 @@ fn simulate(options: Options, output: &Output) -> ExitCode {
     verdict(&report, unmet.is_empty())
 }
 
-fn sweep(from: u64, seeds: u64, encode: bool) -> ExitCode {
+fn many(from: u64, seeds: u64, threads: usize, change: &(dyn Fn(Options) -> Options + Sync)) -> ExitCode {
     let began = Instant::now();
-    for seed in from..from + seeds {
-        let report = World::new(Options { encode, ..Options::short(seed) }).run();
-        if !report.violations.is_empty() {
-            print!("{report}");
-            return verdict(&report, true);
+    let summary = sweep::sweep(from, seeds, threads, change, |ran, failed| {
+        if ran.is_multiple_of(100) || ran == seeds {
+            eprintln!("{ran} of {seeds} seeds, {failed} with a violation, after {:.0?}", began.elapsed());
         }
-    }
-    println!("{seeds} seeds from {from} hold every invariant, in {:.2?}", began.elapsed());
-    ExitCode::SUCCESS
+    });
+    println!("{summary}");
+    if summary.violated.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn verdict(report: &Report, met: bool) -> ExitCode {

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use foa_node_core::effect::Received;
+use foa_node_core::gossip::Roll;
 use foa_node_core::{Body, Identity, Input};
 use foa_wire::envelope::{self, Envelope, Header, MAX_LIFETIME};
 use foa_wire::{Boot, JobId, MessageId, Namespace, NodeId, Sequence, Time, Topic, codec};
@@ -116,7 +117,8 @@ impl Sender {
         let id = self.next_id();
         let kind = body.kind();
         let mut bytes = 0;
-        let job = matches!(body, Body::JobSubmit(_)).then(|| {
+        let unnamed = matches!(&body, Body::JobSubmit(submission) if submission.job.is_none());
+        let job = unnamed.then(|| {
             let mut bytes = codec::canonical(&body.to_value());
             bytes.extend_from_slice(self.identity.id().to_string().as_bytes());
             JobId::of_body(&bytes)
@@ -168,7 +170,7 @@ const ENVELOPE: usize = 620;
 
 /// What arrived, as a machine wants it. `None` for nothing at all.
 #[must_use]
-pub fn open(message: &Message, now: Time) -> Option<Input> {
+pub fn open(message: &Message, to: &NodeId, now: Time) -> Option<Input> {
     let refused = |reason: &str, detail: String| {
         Some(Input::Refused {
             reason: reason.to_owned(),
@@ -186,7 +188,7 @@ pub fn open(message: &Message, now: Time) -> Option<Input> {
             {
                 return refused("expired", "its time is over".to_owned());
             }
-            (**body).clone()
+            copied(body, to)
         }
         Payload::Sealed(bytes) => match envelope::open(&Namespace::default(), &message.topic, bytes, now) {
             Ok(envelope) => match Body::read(envelope) {
@@ -208,9 +210,35 @@ pub fn open(message: &Message, now: Time) -> Option<Input> {
     })))
 }
 
+/// A body as one node reads it. Of a roll that is the node's own line: copying the lines of all for each of ten thousand
+/// nodes would cost more than everything else.
+fn copied(body: &Body, to: &NodeId) -> Body {
+    match body {
+        Body::Roll(roll) => {
+            let own = roll.nodes.get_key_value(to).map(|(node, mark)| (node.clone(), mark.clone()));
+            let nodes = own.into_iter().collect();
+            Body::Roll(Roll { nodes, after: roll.after.clone(), until: roll.until.clone() })
+        }
+        body => body.clone(),
+    }
+}
+
 /// One direction of a connection.
 #[derive(Clone, Debug, Default)]
 pub struct Lanes([Time; LANES]);
+
+/// How packets fare.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Weather {
+    /// How likely a packet is lost: QoS 0 is gone, QoS 1 comes late and perhaps twice.
+    pub loss: f64,
+    /// How likely QoS 1 arrives twice though nothing was lost.
+    pub twice: f64,
+    /// Milliseconds that a packet may take longer than usual.
+    pub late_ms: u64,
+    /// Whether packets of one lane overtake one another.
+    pub overtakes: bool,
+}
 
 /// When a packet arrives, and when its duplicate does.
 #[derive(Clone, Copy, Debug)]
@@ -227,11 +255,11 @@ impl Lanes {
         &mut self,
         topic: &Topic,
         certain: bool,
-        loss: f64,
+        weather: Weather,
         now: Time,
         random: &mut Random,
     ) -> Arrival {
-        let lost = random.chance(loss);
+        let lost = random.chance(weather.loss);
         if lost && !certain {
             return Arrival { at: None, again: None };
         }
@@ -239,28 +267,35 @@ impl Lanes {
         if lost {
             wait += random.millis(200, 1500);
         }
+        if weather.late_ms > 0 {
+            wait += random.millis(0, weather.late_ms);
+        }
         let lane = lane(topic);
-        let at = (now + wait).max(self.0[lane]);
-        self.0[lane] = at;
-        let again = (certain && random.chance(loss / 2.0)).then(|| at + random.millis(5, 5000));
+        let mut at = now + wait;
+        if !weather.overtakes {
+            at = at.max(self.0[lane]);
+            self.0[lane] = at;
+        }
+        let twice = certain && random.chance(weather.loss / 2.0 + weather.twice);
+        let again = twice.then(|| at + random.millis(5, 5000));
         Arrival { at: Some(at), again }
     }
 }
 
 fn lane(topic: &Topic) -> usize {
     let (kind, id) = match topic {
-        Topic::Jobs => (0, String::new()),
+        Topic::Jobs => (0, ""),
         Topic::JobLog(job)
         | Topic::JobEvents(job)
         | Topic::JobProgress(job)
         | Topic::JobControl(job)
-        | Topic::Result(job) => (1, job.to_string()),
-        Topic::Tasks(agent) | Topic::Card(agent) => (2, agent.agent().to_string()),
-        Topic::Inbox(_) => (3, String::new()),
-        Topic::Channel(cluster) => (4, cluster.to_string()),
-        Topic::Calls => (5, String::new()),
-        Topic::CardUpdates(node) | Topic::Status(node) => (6, node.to_string()),
-        Topic::Enforcement => (7, String::new()),
+        | Topic::Result(job) => (1, job.as_str()),
+        Topic::Tasks(agent) | Topic::Card(agent) => (2, agent.agent().as_str()),
+        Topic::Inbox(_) => (3, ""),
+        Topic::Channel(cluster) => (4, cluster.as_str()),
+        Topic::Calls => (5, ""),
+        Topic::CardUpdates(node) | Topic::Status(node) => (6, node.name().as_str()),
+        Topic::Enforcement => (7, ""),
     };
     usize::try_from(super::random::fnv(id.as_bytes()).wrapping_add(kind) % LANES as u64).unwrap_or(0)
 }

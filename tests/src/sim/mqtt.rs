@@ -1,5 +1,6 @@
 //! A broker as brokers are: filters, retained copies that a wildcard gets only a hundred of, sessions that outlive a
-//! connection but not the broker, wills. It decides who gets what; when it arrives is the [`super::link`]'s.
+//! connection but not the broker, wills, queues with an end. It decides who gets what; when it arrives is the
+//! [`super::link`]'s.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -25,8 +26,11 @@ pub struct Broker {
     retained: BTreeMap<Topic, Rc<Message>>,
     exact: BTreeMap<Topic, BTreeSet<Peer>>,
     tasks: BTreeMap<NodeId, BTreeSet<Peer>>,
-    wild: BTreeSet<(Filter, Peer)>,
+    wild: BTreeMap<Filter, BTreeSet<Peer>>,
     deliveries: Delivery,
+    /// Messages kept for one client, at most; what comes then is dropped, as Mosquitto does.
+    most: Option<usize>,
+    dropped: u64,
 }
 
 #[derive(Debug, Default)]
@@ -49,6 +53,12 @@ pub struct Outgoing {
 }
 
 impl Broker {
+    /// A broker that keeps so many messages for one client.
+    #[must_use]
+    pub fn new(most: Option<usize>) -> Self {
+        Self { most, ..Self::default() }
+    }
+
     /// A client connects and gets what its session kept for it.
     pub fn connect(&mut self, peer: Peer, will: Option<Rc<Message>>) -> Vec<Outgoing> {
         let session = self.sessions.entry(peer).or_default();
@@ -67,6 +77,14 @@ impl Broker {
         }
     }
 
+    /// A client's session is over: its filters and what waited for it.
+    pub fn end_session(&mut self, peer: Peer) {
+        let Some(session) = self.sessions.get_mut(&peer) else { return };
+        let filters: Vec<Filter> = std::mem::take(&mut session.filters).into_iter().collect();
+        self.unsubscribe(peer, &filters);
+        self.sessions.remove(&peer);
+    }
+
     /// A client wants what matches; it is given what is retained for filters it did not have.
     pub fn subscribe(&mut self, peer: Peer, filters: &[Filter], turn: usize) -> Vec<Outgoing> {
         let mut found: Vec<Rc<Message>> = Vec::new();
@@ -81,9 +99,9 @@ impl Broker {
             } else {
                 if let Filter::TasksOf(node) = filter {
                     self.tasks.entry(node.clone()).or_default().insert(peer);
-                } else {
-                    self.wild.insert((filter.clone(), peer));
+                    continue;
                 }
+                self.wild.entry(filter.clone()).or_default().insert(peer);
                 let matching: Vec<&Rc<Message>> =
                     self.retained.iter().filter(|(topic, _)| filter.matches(topic)).map(|(_, m)| m).collect();
                 // Which hundred is up to the broker.
@@ -98,22 +116,21 @@ impl Broker {
 
     /// A client no longer wants it.
     pub fn unsubscribe(&mut self, peer: Peer, filters: &[Filter]) {
+        fn leave<K: Ord>(map: &mut BTreeMap<K, BTreeSet<Peer>>, key: &K, peer: Peer) {
+            if let Some(peers) = map.get_mut(key) {
+                peers.remove(&peer);
+                if peers.is_empty() {
+                    map.remove(key);
+                }
+            }
+        }
         for filter in filters {
             if let Some(session) = self.sessions.get_mut(&peer) {
                 session.filters.remove(filter);
             }
             match filter {
-                Filter::One(topic) => {
-                    if let Some(peers) = self.exact.get_mut(topic) {
-                        peers.remove(&peer);
-                        if peers.is_empty() {
-                            self.exact.remove(topic);
-                        }
-                    }
-                }
-                Filter::TasksOf(node) => {
-                    self.tasks.remove(node);
-                }
+                Filter::One(topic) => leave(&mut self.exact, topic, peer),
+                Filter::TasksOf(node) => leave(&mut self.tasks, node, peer),
                 Filter::Cards
                 | Filter::CardUpdates
                 | Filter::Statuses
@@ -121,9 +138,7 @@ impl Broker {
                 | Filter::AllJobEvents
                 | Filter::Logs
                 | Filter::Results
-                | Filter::Everything => {
-                    self.wild.remove(&(filter.clone(), peer));
-                }
+                | Filter::Everything => leave(&mut self.wild, filter, peer),
             }
         }
     }
@@ -138,11 +153,14 @@ impl Broker {
                 self.retained.insert(topic.clone(), Rc::clone(message));
             }
         }
-        let mut to: BTreeSet<Peer> = self.exact.get(topic).cloned().unwrap_or_default();
+        let mut to: Vec<Peer> = self.exact.get(topic).into_iter().flatten().copied().collect();
         if let Topic::Tasks(agent) = topic {
             to.extend(self.tasks.get(agent.node()).into_iter().flatten());
         }
-        to.extend(self.wild.iter().filter(|(filter, _)| filter.matches(topic)).map(|(_, peer)| peer));
+        let wild = self.wild.iter().filter(|(filter, _)| filter.matches(topic));
+        to.extend(wild.flat_map(|(_, peers)| peers));
+        to.sort_unstable();
+        to.dedup();
         to.into_iter().filter_map(|peer| self.enqueue(peer, message)).collect()
     }
 
@@ -161,7 +179,37 @@ impl Broker {
 
     /// The broker stops and forgets everything.
     pub fn forget(&mut self) {
-        *self = Self { deliveries: self.deliveries, ..Self::default() };
+        *self = Self { deliveries: self.deliveries, dropped: self.dropped, ..Self::new(self.most) };
+    }
+
+    /// The broker stops; what it knew it knows again, but for who is there and their wills.
+    pub fn stop(&mut self) {
+        for session in self.sessions.values_mut() {
+            session.connected = false;
+            session.will = None;
+        }
+    }
+
+    /// Gives these clients to another half of the cluster, which has the same retained messages.
+    pub fn split_off(&mut self, peers: &BTreeSet<Peer>) -> Self {
+        let mut other =
+            Self { retained: self.retained.clone(), deliveries: self.deliveries, ..Self::new(self.most) };
+        for peer in peers {
+            let Some(session) = self.sessions.get(peer) else { continue };
+            let filters: Vec<Filter> = session.filters.iter().cloned().collect();
+            for filter in &filters {
+                match filter {
+                    Filter::One(topic) => other.exact.entry(topic.clone()).or_default().insert(*peer),
+                    Filter::TasksOf(node) => other.tasks.entry(node.clone()).or_default().insert(*peer),
+                    wild => other.wild.entry(wild.clone()).or_default().insert(*peer),
+                };
+            }
+            self.unsubscribe(*peer, &filters);
+            if let Some(session) = self.sessions.remove(peer) {
+                other.sessions.insert(*peer, Session { filters: filters.into_iter().collect(), ..session });
+            }
+        }
+        other
     }
 
     /// What waits for this client.
@@ -182,11 +230,21 @@ impl Broker {
         self.sessions.get(&peer).map_or(0, |s| s.unacknowledged.len())
     }
 
+    /// Messages dropped because too many waited.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
     fn enqueue(&mut self, peer: Peer, message: &Rc<Message>) -> Option<Outgoing> {
         let session = self.sessions.get_mut(&peer)?;
         let delivery = match message.topic.qos() {
             Qos::AtMostOnce => None,
             Qos::AtLeastOnce => {
+                if self.most.is_some_and(|most| session.unacknowledged.len() >= most) {
+                    self.dropped += 1;
+                    return None;
+                }
                 self.deliveries += 1;
                 session.unacknowledged.insert(self.deliveries, Rc::clone(message));
                 Some(self.deliveries)

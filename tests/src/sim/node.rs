@@ -2,6 +2,7 @@
 //! before waits for the disk; a message is acknowledged when all that came of it is on disk; a crash loses the rest.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 
 use foa_node_core::effect::{Advertised, Effect, Output};
 use foa_node_core::journal::{NodeRecord, Stream};
@@ -10,7 +11,8 @@ use foa_node_core::{Identity, Input, NodeMachine};
 use foa_wire::{AgentName, Boot, Time, WorkId};
 
 use super::agents::{self, Agent};
-use super::link::{Lanes, Message, Sender};
+use super::clock::Clock;
+use super::disk::Disk;
 use super::mqtt::Delivery;
 use super::options::Bug;
 
@@ -31,6 +33,10 @@ pub struct Node {
     pub boot: Boot,
     /// What is on its disk.
     pub disk: Disk,
+    /// What time it thinks it is.
+    pub clock: Clock,
+    /// Whether it stopped for good.
+    pub gone: bool,
     /// Its agents' work under way.
     pub thinking: BTreeMap<WorkId, u64>,
     /// When it will be woken.
@@ -39,23 +45,6 @@ pub struct Node {
     synced: u64,
     appended: u64,
     bug: Option<Bug>,
-}
-
-/// A disk.
-#[derive(Clone, Debug, Default)]
-pub struct Disk {
-    durable: BTreeMap<Stream, Vec<NodeRecord>>,
-    pending: Vec<Write>,
-    /// Whether a sync is under way.
-    pub syncing: bool,
-    /// How often it was synced.
-    pub syncs: u64,
-}
-
-#[derive(Clone, Debug)]
-enum Write {
-    Record(u64, Box<NodeRecord>),
-    Forget(Stream),
 }
 
 #[derive(Debug)]
@@ -69,7 +58,7 @@ enum Due {
 pub enum Act {
     /// Anything but the journal.
     Effect(Effect),
-    /// A job's records will be removed from the disk.
+    /// What belongs together will be removed from the disk.
     Forgot(Stream),
     /// The message needs no repeat.
     Acknowledge(Delivery),
@@ -87,6 +76,8 @@ impl Node {
             life: 0,
             boot: Boot(0),
             disk: Disk::default(),
+            clock: Clock::default(),
+            gone: false,
             thinking: BTreeMap::new(),
             wake: None,
             held: VecDeque::new(),
@@ -106,12 +97,11 @@ impl Node {
         self.agents.values().map(advertised).collect()
     }
 
-    /// Everything stops; what was not synced is lost.
-    pub fn crash(&mut self) {
+    /// Everything stops; of what was not synced only the first `kept` writes had reached the disk.
+    pub fn crash(&mut self, kept: usize) {
         self.life += 1;
         self.machine = None;
-        self.disk.pending.clear();
-        self.disk.syncing = false;
+        self.disk.crash(kept);
         self.held.clear();
         self.thinking.clear();
         self.wake = None;
@@ -126,7 +116,7 @@ impl Node {
         ack: Option<Delivery>,
         now: Time,
         acts: &mut Vec<Act>,
-    ) -> Vec<NodeRecord> {
+    ) -> Vec<Rc<NodeRecord>> {
         let Some(machine) = &mut self.machine else { return Vec::new() };
         let outputs = machine.handle(input, now);
         self.perform(outputs, ack, acts)
@@ -137,7 +127,7 @@ impl Node {
         outputs: Vec<Output>,
         ack: Option<Delivery>,
         acts: &mut Vec<Act>,
-    ) -> Vec<NodeRecord> {
+    ) -> Vec<Rc<NodeRecord>> {
         let mut written = Vec::new();
         let early = self.bug == Some(Bug::SendBeforeSync);
         for Output { after, effect } in outputs {
@@ -156,15 +146,16 @@ impl Node {
         written
     }
 
-    fn effect(&mut self, effect: Effect, acts: &mut Vec<Act>, written: &mut Vec<NodeRecord>) {
+    fn effect(&mut self, effect: Effect, acts: &mut Vec<Act>, written: &mut Vec<Rc<NodeRecord>>) {
         match effect {
             Effect::Persist { seq, record } => {
                 self.appended = seq;
-                written.push((*record).clone());
-                self.disk.pending.push(Write::Record(seq, record));
+                let record = Rc::from(record);
+                written.push(Rc::clone(&record));
+                self.disk.append(seq, record);
             }
             Effect::Forget(stream) => {
-                self.disk.pending.push(Write::Forget(stream.clone()));
+                self.disk.forget(stream.clone());
                 acts.push(Act::Forgot(stream));
             }
             Effect::Send(_)
@@ -177,12 +168,11 @@ impl Node {
         }
     }
 
-    /// The disk has the first `count` writes that were waiting: what stood behind them may happen.
-    pub fn synced(&mut self, count: usize, acts: &mut Vec<Act>) {
-        self.disk.syncing = false;
-        self.disk.syncs += 1;
-        if let Some(last) = self.disk.sync(count) {
-            self.synced = last;
+    /// The disk has the first `count` writes that were waiting: what stood behind them may happen. The records among them.
+    pub fn synced(&mut self, count: usize, acts: &mut Vec<Act>) -> Vec<Rc<NodeRecord>> {
+        let safe = self.disk.sync(count);
+        if let Some((last, _)) = safe.last() {
+            self.synced = *last;
         }
         let mut written = Vec::new();
         while self.held.front().is_some_and(|(after, _)| *after <= self.synced) {
@@ -193,81 +183,12 @@ impl Node {
             }
         }
         debug_assert!(written.is_empty(), "records never wait for records");
+        safe.into_iter().map(|(_, record)| record).collect()
     }
 
     /// Effects that wait for the disk.
     #[must_use]
     pub fn held(&self) -> usize {
         self.held.len()
-    }
-}
-
-impl Disk {
-    /// What a start finds.
-    #[must_use]
-    pub fn read(&self) -> Vec<NodeRecord> {
-        self.durable.values().flatten().cloned().collect()
-    }
-
-    /// Writes that are not on disk yet.
-    #[must_use]
-    pub fn pending(&self) -> usize {
-        self.pending.len()
-    }
-
-    fn sync(&mut self, count: usize) -> Option<u64> {
-        let mut last = None;
-        let mut forgotten = Vec::new();
-        for write in self.pending.drain(..count) {
-            match write {
-                Write::Record(seq, record) => {
-                    last = Some(seq);
-                    self.durable.entry(record.stream()).or_default().push(*record);
-                }
-                Write::Forget(stream) => forgotten.push(stream),
-            }
-        }
-        for stream in forgotten {
-            self.durable.remove(&stream);
-        }
-        last
-    }
-}
-
-/// A connection to the broker, of a node or a client.
-#[derive(Debug)]
-pub struct Port {
-    /// Signs what it says.
-    pub sender: Sender,
-    /// Counts connections; what travels on an earlier one is lost with it.
-    pub epoch: u64,
-    /// Whether it is connected.
-    pub connected: bool,
-    /// Whether it cannot reach the broker, though neither may know yet.
-    pub cut: bool,
-    /// What the broker has not confirmed.
-    pub outbox: BTreeMap<u64, std::rc::Rc<Message>>,
-    /// Numbers the outbox.
-    pub next: u64,
-    /// To the broker.
-    pub up: Lanes,
-    /// From the broker.
-    pub down: Lanes,
-}
-
-impl Port {
-    /// A port that was never connected.
-    #[must_use]
-    pub fn new(sender: Sender) -> Self {
-        Self {
-            sender,
-            epoch: 0,
-            connected: false,
-            cut: false,
-            outbox: BTreeMap::new(),
-            next: 0,
-            up: Lanes::default(),
-            down: Lanes::default(),
-        }
     }
 }

@@ -6,6 +6,8 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
 use super::agents::Manner;
+use super::faults::{FaultKind, PlannedFault};
+use super::random::Random;
 use super::report::Report;
 
 /// A run.
@@ -52,6 +54,14 @@ pub struct Options {
     pub timeout_ms: Option<u64>,
     /// How long a sync of a disk may take, in milliseconds.
     pub disk_ms: u64,
+    /// Every node is told who coordinates, instead of finding out.
+    pub fixed: bool,
+    /// How far the clock of each node may be off, either way, in milliseconds.
+    pub skew_ms: u64,
+    /// How much the clock of each node may gain or lose, in millionths.
+    pub drift_ppm: u64,
+    /// Messages that the broker keeps for one client; what comes then is dropped. `None` for no limit.
+    pub queued: Option<usize>,
     /// A known bug put back, to see that the invariants notice.
     pub bug: Option<Bug>,
     /// What must come of it; checked by `sim scenario` and by the tests.
@@ -93,33 +103,6 @@ impl Expect {
     }
 }
 
-/// A kind of fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "snake_case")]
-pub enum FaultKind {
-    /// A node stops at once, loses what was not synced, and starts again.
-    Crash,
-    /// Some nodes cannot reach the broker for a while.
-    Partition,
-    /// The broker stops, forgets everything, and starts again.
-    Broker,
-}
-
-/// A fault at a stated time.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PlannedFault {
-    /// Milliseconds after the start.
-    pub at_ms: u64,
-    /// What happens.
-    pub kind: FaultKind,
-    /// To which node, by number; coordinators come first. The broker ignores it.
-    #[serde(default)]
-    pub node: usize,
-    /// For how long.
-    pub for_ms: u64,
-}
-
 /// A mistake that this project once made or could make, put back into the simulator's shell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
@@ -128,6 +111,10 @@ pub enum Bug {
     SendBeforeSync,
     /// A message is acknowledged before what came of it is on disk.
     AckBeforeSync,
+    /// Records of an earlier term are taken for records of the present one.
+    StaleTerm,
+    /// A repeat of a submission is taken for a job of its own.
+    AcceptAgain,
 }
 
 impl Default for Options {
@@ -153,6 +140,10 @@ impl Default for Options {
             bare: 0,
             timeout_ms: None,
             disk_ms: 12,
+            fixed: false,
+            skew_ms: 0,
+            drift_ppm: 0,
+            queued: None,
             bug: None,
             expect: Expect::default(),
         }
@@ -170,24 +161,51 @@ impl Options {
         toml::from_str(&text).with_context(|| format!("{} is no scenario", path.display()))
     }
 
-    /// The run that `sim reproduce SEED` repeats: small, lossy, with every fault and every kind of agent.
+    /// Whether this kind of fault may happen.
+    #[must_use]
+    pub fn has(&self, kind: FaultKind) -> bool {
+        self.faults.contains(&kind) || self.plan.iter().any(|fault| fault.kind == kind)
+    }
+
+    /// Whether a message that the broker had taken may be gone for good.
+    #[must_use]
+    pub fn loses_messages(&self) -> bool {
+        FaultKind::ALL.into_iter().any(|kind| kind.loses_messages() && self.has(kind))
+    }
+
+    /// The run that `sim reproduce SEED` repeats: small, lossy, with several kinds of fault and every kind of agent. Which
+    /// faults, whether clocks agree and what the broker keeps depend on the seed.
     #[must_use]
     pub fn short(seed: u64) -> Self {
+        let mut random = Random::of(seed, "short");
+        let faults = FaultKind::ALL.into_iter().filter(|_| random.chance(0.35)).collect();
+        let skewed = random.chance(0.4);
+        let loss = if random.chance(0.5) { 0.05 } else { 0.0 };
+        let fixed = random.chance(0.5);
+        let coordinators = 1 + usize::try_from(seed % 4).unwrap_or(0);
+        // Any one of three may be lost for good, where all know who the three are.
+        let lost = fixed && coordinators >= 3 && random.chance(0.5);
+        let (at_ms, node) = (random.draw() % 12_000 + 3_000, random.below(coordinators));
+        let lost = lost.then_some(PlannedFault { at_ms, kind: FaultKind::Kill, node, for_ms: 0 });
         Self {
             seed,
             nodes: 14,
-            coordinators: 1 + usize::try_from(seed % 4).unwrap_or(0),
+            coordinators,
             agents: 26,
             jobs: 8,
             every_ms: 900,
-            loss: 0.05,
-            faults: vec![FaultKind::Crash, FaultKind::Partition, FaultKind::Broker],
+            loss,
+            faults,
             faults_ms: 15_000,
             faults_each: 2,
             manners: Manner::ALL.iter().map(|manner| (*manner, 40)).collect(),
             budget: seed.is_multiple_of(3).then_some(2_000),
             price: 10,
             policies: 300,
+            fixed,
+            plan: lost.into_iter().collect(),
+            skew_ms: if skewed { 30_000 } else { 0 },
+            drift_ppm: if skewed { 500 } else { 0 },
             ..Self::default()
         }
     }

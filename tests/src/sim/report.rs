@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use foa_wire::Topic;
+use foa_workflows::JobResult;
 use foa_workflows::result::Status;
+use foa_workflows::work::PartOutcome;
 use serde::Serialize;
 
 use super::World;
+use super::faults::FaultKind;
 use super::invariants::Violation;
 use super::link::Message;
-use super::options::FaultKind;
 
 /// What travelled.
 #[derive(Clone, Debug, Default)]
@@ -117,6 +119,28 @@ pub struct Jobs {
     pub makespan_ms: u64,
     /// How plans were adopted.
     pub plans: BTreeMap<String, usize>,
+    /// Rounds of refinement, all together.
+    pub rounds: u64,
+    /// Subtasks answered, and of these by an agent of the very subject.
+    pub answered: [u64; 2],
+}
+
+impl Jobs {
+    /// Of the subtasks answered, how many in a thousand by an agent of the very subject.
+    #[must_use]
+    pub fn recall_permille(&self) -> u64 {
+        self.answered[1] * 1000 / self.answered[0].max(1)
+    }
+
+    fn quality(&mut self, result: &JobResult) {
+        self.rounds += result.rounds.iter().map(|r| u64::from(r.rounds)).sum::<u64>();
+        for part in &result.parts {
+            let PartOutcome::Answered { authors, .. } = &part.outcome else { continue };
+            let subject = authors.first().and_then(|a| a.agent().as_str().split('-').next());
+            self.answered[0] += 1;
+            self.answered[1] += u64::from(subject.is_some_and(|s| part.description.contains(s)));
+        }
+    }
 }
 
 /// What travelled.
@@ -130,6 +154,8 @@ pub struct Messages {
     pub lost: u64,
     /// Messages that nobody would have accepted, which is why they were not sent.
     pub unsendable: u64,
+    /// Messages that the broker dropped because too many waited for one client.
+    pub dropped: u64,
     /// Bytes that reached the broker, where bytes are counted.
     pub bytes: u64,
     /// Messages about jobs, for each job.
@@ -165,6 +191,7 @@ impl Report {
                 delivered: traffic.delivered,
                 lost: traffic.lost,
                 unsendable: traffic.unsendable,
+                dropped: world.dropped(),
                 bytes: traffic.by_type.values().map(|(_, b)| b).sum(),
                 per_job: of_each(traffic.of_jobs.0),
                 bytes_per_job: of_each(traffic.of_jobs.1),
@@ -208,6 +235,7 @@ fn jobs(world: &World) -> Jobs {
             }
             continue;
         };
+        jobs.quality(result);
         match &result.status {
             Status::Completed => jobs.completed += 1,
             Status::Partial => jobs.partial += 1,
@@ -245,6 +273,15 @@ impl fmt::Display for Report {
             "jobs: {submitted} submitted, {completed} completed, {partial} partial, {failed} failed, \
              {cancelled} cancelled, {refused} refused, {open} open"
         )?;
+        let jobs = &self.jobs;
+        writeln!(
+            f,
+            "rounds: {}; answered by an agent of the subject: {} of {} subtasks ({} in 1000)",
+            jobs.rounds,
+            jobs.answered[1],
+            jobs.answered[0],
+            jobs.recall_permille()
+        )?;
         for (reason, count) in &self.jobs.failed {
             writeln!(f, "  {count:>6}  {reason}")?;
         }
@@ -264,8 +301,8 @@ impl fmt::Display for Report {
         let m = &self.messages;
         writeln!(
             f,
-            "messages: {} published, {} delivered, {} lost, {} unsendable; {} per job ({} bytes)",
-            m.published, m.delivered, m.lost, m.unsendable, m.per_job, m.bytes_per_job
+            "messages: {} published, {} delivered, {} lost, {} unsendable, {} dropped; {} per job ({} bytes)",
+            m.published, m.delivered, m.lost, m.unsendable, m.dropped, m.per_job, m.bytes_per_job
         )?;
         for (kind, (count, bytes)) in &m.by_type {
             writeln!(f, "  {count:>8} {bytes:>12}  {kind}")?;

@@ -6,33 +6,42 @@ use foa_capability::Money;
 use foa_workflows::Record;
 use foa_workflows::journal::{Order, Step};
 
-use super::Seen;
+/// Where a job's money is.
+#[derive(Debug, Default)]
+pub(super) struct Reserved {
+    limit: Option<Money>,
+    open: BTreeMap<u32, Money>,
+    reserved: Money,
+    spent: Money,
+    beyond: Money,
+}
 
-pub(super) fn check(seen: Seen<'_>) -> Result<(), String> {
-    let Seen::Step { log, .. } = seen else { return Ok(()) };
-    let Some(Record { step: Step::Accepted { submission, .. }, job, .. }) = log.first() else {
-        return Err("a log does not begin with an acceptance".to_owned());
-    };
-    let Some(limit) = submission.budget else { return Ok(()) };
-    let mut reserved: BTreeMap<u32, Money> = BTreeMap::new();
-    let (mut spent, mut beyond) = (Money::ZERO, Money::ZERO);
-    for record in log {
+impl Reserved {
+    pub(super) fn step(&mut self, record: &Record) -> Result<(), String> {
         match &record.step {
+            Step::Accepted { submission, .. } => self.limit = submission.budget,
             Step::Answered { work, usage, .. } | Step::Failed { work, usage: Some(usage), .. } => {
-                let cap = reserved.remove(work).unwrap_or_default();
+                let cap = self.open.remove(work).unwrap_or_default();
+                self.reserved = self.reserved - cap;
                 let cost = usage.cost.non_negative();
-                spent = spent + cost;
-                beyond = beyond + (cost - cap).non_negative();
+                self.spent = self.spent + cost;
+                self.beyond = self.beyond + (cost - cap).non_negative();
             }
-            step => reserved.extend(orders(step).iter().map(|o| (o.work, o.reserved))),
+            step => {
+                for order in orders(step) {
+                    let before = self.open.insert(order.work, order.reserved).unwrap_or_default();
+                    self.reserved = self.reserved + order.reserved - before;
+                }
+            }
+        }
+        let counted = self.spent - self.beyond + self.reserved;
+        match self.limit {
+            Some(limit) if counted > limit => {
+                Err(format!("{}: {counted} spent and reserved of {limit}", record.job))
+            }
+            Some(_) | None => Ok(()),
         }
     }
-    let open: Money = reserved.values().copied().sum();
-    let counted = spent - beyond + open;
-    if counted > limit {
-        return Err(format!("{job}: {counted} spent and reserved of {limit}"));
-    }
-    Ok(())
 }
 
 /// The work that a step orders.

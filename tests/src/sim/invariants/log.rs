@@ -1,39 +1,39 @@
-//! A job's log has no gaps, one term per holder, and ends once.
+//! A job's log begins with its acceptance, has no gaps, never goes back in term, and ends once; only a takeover may stand
+//! behind the end.
 
-use foa_node_core::journal::NodeRecord;
+use foa_wire::{Index, Term, Time};
 use foa_workflows::Record;
 use foa_workflows::journal::Step;
 
-use super::Seen;
+use super::Truth;
 
-pub(super) fn check(seen: Seen<'_>) -> Result<(), String> {
-    match seen {
-        Seen::Step { node, log } => whole(log).map_err(|e| format!("written by {node}: {e}")),
-        Seen::Started { node, journal } => {
-            let mut logs: std::collections::BTreeMap<_, Vec<Record>> = std::collections::BTreeMap::new();
-            for record in journal {
-                if let NodeRecord::Job { record } = record {
-                    super::replace(logs.entry(record.job.clone()).or_default(), record);
-                }
-            }
-            logs.values().try_for_each(|log| whole(log)).map_err(|e| format!("on the disk of {node}: {e}"))
-        }
-        Seen::Asked { .. } | Seen::Queues(_) => Ok(()),
-    }
+/// What the next record must fit.
+#[derive(Debug, Default)]
+pub(super) struct Shape {
+    last: Option<(Index, Term, Time)>,
+    ended: bool,
 }
 
-fn whole(log: &[Record]) -> Result<(), String> {
-    let Some(last) = log.last() else { return Ok(()) };
-    if last.index.0 != log.len() as u64 {
-        return Err(format!("{}: wanted record {}, found {}", last.job, log.len(), last.index));
-    }
-    if let [.., before, last] = log {
-        if last.term < before.term || last.at < before.at {
-            return Err(format!("{}: record {} goes back in term or time", last.job, last.index));
+impl Shape {
+    pub(super) fn step(&mut self, record: &Record, truth: &Truth) -> Result<(), String> {
+        let Record { job, term, index, at, .. } = record;
+        let wanted = self.last.as_ref().map_or(Index(1), |(last, ..)| last.next());
+        if *index != wanted {
+            return Err(format!("{job}: wanted record {wanted}, found {index}"));
         }
-        if matches!(before.step, Step::Ended { .. }) && !matches!(last.step, Step::TookOver { .. }) {
-            return Err(format!("{}: record {} follows the end", last.job, last.index));
+        if self.last.is_none() != matches!(record.step, Step::Accepted { .. }) {
+            return Err(format!("{job}: record {index} is {:?}", record.step.name()));
         }
+        if let Some((_, last_term, last_at)) = &self.last
+            && (term < last_term || (truth.clocks_agree && at < last_at))
+        {
+            return Err(format!("{job}: record {index} goes back in term or time"));
+        }
+        if self.ended && !matches!(record.step, Step::TookOver { .. }) {
+            return Err(format!("{job}: record {index} follows the end"));
+        }
+        self.ended |= matches!(record.step, Step::Ended { .. });
+        self.last = Some((*index, term.clone(), *at));
+        Ok(())
     }
-    Ok(())
 }

@@ -2,24 +2,34 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use foa_workflows::Record;
 use foa_workflows::journal::Step;
+use foa_workflows::plan::Plan;
 
-use super::Seen;
+/// How many steps the job allows.
+#[derive(Debug, Default)]
+pub(super) struct Limit {
+    subtasks: usize,
+}
 
-pub(super) fn check(seen: Seen<'_>) -> Result<(), String> {
-    let Seen::Step { log, .. } = seen else { return Ok(()) };
-    let (Some(first), Some(last)) = (log.first(), log.last()) else { return Ok(()) };
-    let (Step::Accepted { settings, .. }, Step::Adopted { plan, .. }) = (&first.step, &last.step) else {
-        return Ok(());
-    };
+impl Limit {
+    pub(super) fn step(&mut self, record: &Record) -> Result<(), String> {
+        match &record.step {
+            Step::Accepted { settings, .. } => self.subtasks = settings.max_subtasks,
+            Step::Adopted { plan, .. } => {
+                return check(plan, self.subtasks).map_err(|found| format!("{}: {found}", record.job));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn check(plan: &Plan, most: usize) -> Result<(), String> {
+    let steps = plan.subtasks().len();
     let keys: BTreeSet<&str> = plan.subtasks().iter().map(|s| s.key.as_str()).collect();
-    if keys.len() != plan.subtasks().len() || keys.is_empty() || keys.len() > settings.max_subtasks {
-        return Err(format!(
-            "{}: a plan of {} steps, {} named",
-            first.job,
-            plan.subtasks().len(),
-            keys.len()
-        ));
+    if keys.len() != steps || keys.is_empty() || keys.len() > most {
+        return Err(format!("a plan of {steps} steps, {} named", keys.len()));
     }
     let mut waits: BTreeMap<&str, BTreeSet<&str>> = keys.iter().map(|key| (*key, BTreeSet::new())).collect();
     for (before, after) in plan.edges() {
@@ -31,9 +41,5 @@ pub(super) fn check(seen: Seen<'_>) -> Result<(), String> {
             before.remove(free);
         }
     }
-    if waits.is_empty() {
-        Ok(())
-    } else {
-        Err(format!("{}: steps wait for each other: {waits:?}", first.job))
-    }
+    if waits.is_empty() { Ok(()) } else { Err(format!("steps wait for each other: {waits:?}")) }
 }

@@ -1,7 +1,5 @@
 //! Nothing waits in a queue without an end.
 
-use super::{Queues, Seen};
-
 /// Work that may wait for one agent; the nodes are configured so.
 pub(crate) const PER_AGENT: usize = 64;
 /// Submissions kept for others.
@@ -11,10 +9,25 @@ const HELD: usize = 20_000;
 /// Messages one client may have under way.
 const MESSAGES: usize = 50_000;
 
-pub(super) fn check(seen: Seen<'_>) -> Result<(), String> {
-    let Seen::Queues(Queues { waiting, agents, submissions, held, outbox, broker }) = seen else {
-        return Ok(());
-    };
+/// How long the queues of a node are.
+#[derive(Clone, Copy, Debug)]
+pub struct Queues {
+    /// Work that waits for agents of the node.
+    pub waiting: usize,
+    /// How many agents it has.
+    pub agents: usize,
+    /// Submissions it keeps for others.
+    pub submissions: usize,
+    /// Effects that wait for its disk.
+    pub held: usize,
+    /// Messages the broker has not confirmed.
+    pub outbox: usize,
+    /// What waits for it at the broker.
+    pub broker: usize,
+}
+
+pub(super) fn check(queues: Queues) -> Result<(), String> {
+    let Queues { waiting, agents, submissions, held, outbox, broker } = queues;
     let limits = [
         ("work", waiting, PER_AGENT * agents),
         ("submissions", submissions, SUBMISSIONS),

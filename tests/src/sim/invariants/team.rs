@@ -2,29 +2,33 @@
 
 use std::collections::BTreeSet;
 
-use foa_workflows::journal::Step;
+use foa_workflows::Record;
+use foa_workflows::journal::{Scored, Step};
 
-use super::Seen;
+/// How many a team may have.
+#[derive(Debug, Default)]
+pub(super) struct Limit {
+    agents: usize,
+}
 
-pub(super) fn check(seen: Seen<'_>) -> Result<(), String> {
-    let Seen::Step { log, .. } = seen else { return Ok(()) };
-    let (Some(first), Some(last)) = (log.first(), log.last()) else { return Ok(()) };
-    let Step::Accepted { settings, .. } = &first.step else { return Ok(()) };
-    let teams: Vec<(&String, &Vec<_>)> = match &last.step {
-        Step::Assigned { teams, .. } => teams.iter().collect(),
-        Step::Reassigned { subtask, team } => vec![(subtask, team)],
-        _ => return Ok(()),
-    };
-    for (subtask, team) in teams {
-        let agents: BTreeSet<_> = team.iter().map(|scored| &scored.agent).collect();
-        if team.is_empty() || team.len() > settings.team || agents.len() != team.len() {
-            return Err(format!(
-                "{}: {subtask} has a team of {}, {} named",
-                first.job,
-                team.len(),
-                agents.len()
-            ));
+impl Limit {
+    pub(super) fn step(&mut self, record: &Record) -> Result<(), String> {
+        let teams: Vec<(&String, &Vec<Scored>)> = match &record.step {
+            Step::Accepted { settings, .. } => {
+                self.agents = settings.team;
+                return Ok(());
+            }
+            Step::Assigned { teams, .. } => teams.iter().collect(),
+            Step::Reassigned { subtask, team } => vec![(subtask, team)],
+            _ => return Ok(()),
+        };
+        for (subtask, team) in teams {
+            let agents: BTreeSet<_> = team.iter().map(|scored| &scored.agent).collect();
+            if team.is_empty() || team.len() > self.agents || agents.len() != team.len() {
+                let (found, named) = (team.len(), agents.len());
+                return Err(format!("{}: {subtask} has a team of {found}, {named} named", record.job));
+            }
         }
+        Ok(())
     }
-    Ok(())
 }

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use foa_wire::WorkId;
-
-use super::Seen;
+use foa_wire::{AgentId, WorkId};
 
 /// Which ran.
 #[derive(Debug, Default)]
@@ -13,12 +11,7 @@ pub(super) struct Writes {
 }
 
 impl Writes {
-    pub(super) fn check(&mut self, seen: Seen<'_>) -> Result<(), String> {
-        match seen {
-            Seen::Asked { agent, work, writes: true } if !self.ran.insert(work.clone()) => {
-                Err(format!("{agent} did {work} twice"))
-            }
-            Seen::Asked { .. } | Seen::Step { .. } | Seen::Started { .. } | Seen::Queues(_) => Ok(()),
-        }
+    pub(super) fn ran(&mut self, agent: &AgentId, work: &WorkId) -> Result<(), String> {
+        if self.ran.insert(work.clone()) { Ok(()) } else { Err(format!("{agent} did {work} twice")) }
     }
 }
