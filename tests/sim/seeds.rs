@@ -11,7 +11,7 @@ fn hold(seeds: std::ops::RangeInclusive<u64>, encode: bool) {
 
 #[test]
 fn short_runs_with_every_fault_and_every_kind_of_agent_hold_every_invariant() {
-    hold(1..=200, false);
+    hold(1..=100, false);
 }
 
 #[test]
