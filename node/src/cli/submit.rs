@@ -8,7 +8,6 @@ use foa_capability::{Money, Policy};
 use foa_wire::JobId;
 use foa_workflows::JobResult;
 use foa_workflows::job::{Accepted, Durability, JobSubmission, Priority};
-use foa_workflows::job::{JobSubmission, Priority};
 use foa_workflows::result::Status;
 use foa_workflows::settings::Profile;
 use foa_workflows::work::SynthesisMode;

@@ -132,6 +132,7 @@ impl Federation {
                 Kept::None => Arc::new(MemoryStore::default()),
             };
             let options = daemon::Options {
+                limits: foa_node_core::admission::Limits::default(),
                 identity: Identity::generate(name.parse().expect("a short word is a name"))?,
                 namespace: namespace.clone(),
                 broker: daemon::Broker { url: url.clone(), credentials: None, ca: None },
