@@ -181,13 +181,14 @@ pub struct Config {
 }
 
 impl Config {
-    /// A client with the defaults, without credentials or will.
+    /// A client with the defaults, without credentials or will. A dot in its session's name becomes an underscore, since
+    /// NATS takes none there.
     #[must_use]
     pub fn new(url: BrokerUrl, namespace: Namespace, client_id: impl Into<String>) -> Self {
         Self {
             url,
             namespace,
-            client_id: client_id.into(),
+            client_id: client_id.into().replace('.', "_"),
             credentials: None,
             ca: None,
             will: None,
@@ -205,6 +206,13 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sessions_name_has_no_dot() {
+        let config =
+            Config::new(BrokerUrl::tcp("localhost", 1883), Namespace::default(), "atlas.72asyextvngonlc5");
+        assert_eq!(config.client_id, "atlas_72asyextvngonlc5");
+    }
 
     #[test]
     fn reads_addresses() {

@@ -136,11 +136,16 @@ impl Driver {
                 self.outbox.emit(Event::Disconnected { reason: lost.reason });
             } else {
                 if lost.kind == LostKind::PerhapsVersion && self.config.protocol.is_none() {
-                    self.protocol = match self.protocol {
+                    let tried = self.protocol;
+                    self.protocol = match tried {
                         Protocol::V5 => Protocol::V311,
                         Protocol::V311 => Protocol::V5,
                     };
                     debug!(reason = lost.reason, next = %self.protocol, "the broker hung up on our version");
+                    // Only a broker that takes neither version is one that cannot be reached.
+                    if tried == Protocol::V5 && self.closing.is_none() {
+                        continue;
+                    }
                 }
                 self.outbox.emit(Event::Unreachable { reason: lost.reason, retry_in });
             }
