@@ -243,6 +243,9 @@ impl NodeMachine {
             }
             if over {
                 self.over(job);
+                // No further record will carry it to the others.
+                let out = self.coordinator.jobs.get_mut(job).map(|held| held.replica.flush(now));
+                self.replicate(job, out.unwrap_or_default(), now);
             }
         }
         self.release(job, now);
