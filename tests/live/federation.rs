@@ -60,7 +60,8 @@ impl Federation {
         self.again(name);
     }
 
-    fn configure(&self, url: &str, name: &str, roles: &[&str], agents: &str) {
+    /// Writes a node's configuration.
+    pub(crate) fn configure(&self, url: &str, name: &str, roles: &[&str], agents: &str) {
         let file = self.folder().join(format!("{name}.toml"));
         let (roles, trust) = (roles.join("\", \""), self.trust());
         let text = format!(
@@ -93,6 +94,10 @@ impl Federation {
 
     pub(crate) fn node(&self, name: &str) -> &Process {
         &self.nodes[name]
+    }
+
+    pub(crate) fn runs(&self, name: &str) -> bool {
+        self.nodes.contains_key(name)
     }
 
     /// Hands over a node, to be killed or waited for.

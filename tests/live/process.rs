@@ -101,6 +101,16 @@ impl Process {
         assert_eq!(heard, Some(true), "{}: wanted {text:?} on stderr within {bound:?}", self.name);
     }
 
+    /// Whether stderr has had a line with this text.
+    pub(crate) fn said(&self, text: &str) -> bool {
+        self.shared.lock().stderr.iter().any(|line| line.contains(text))
+    }
+
+    /// Whether it has nothing more to say: it is ending or has ended.
+    pub(crate) fn closed(&self) -> bool {
+        self.shared.lock().closed == 2
+    }
+
     /// Waits for its end.
     pub(crate) fn end(mut self, bound: Duration) -> Ended {
         let closed = self.shared.wait(bound, |said| (said.closed == 2).then_some(()));

@@ -26,14 +26,20 @@ impl Scribes {
 
     /// A reader and a writer, for one node.
     pub(crate) fn agents(&self) -> String {
+        let about = "Enters amounts into the ledger of the harbour office";
+        self.readers() + &self.section("writer", about, "effects = \"write\"\n")
+    }
+
+    /// A reader alone.
+    pub(crate) fn readers(&self) -> String {
+        let about = "Describes harbours of the coast: piers, cranes, depths and who owns them";
+        self.section("reader", about, "")
+    }
+
+    fn section(&self, name: &str, about: &str, more: &str) -> String {
         let url = format!("http://{}/v1", self.address);
-        let reads = "Describes harbours of the coast: piers, cranes, depths and who owns them";
-        let writes = "Enters amounts into the ledger of the harbour office";
-        let section = |name: &str, about: &str, effects: &str| {
-            let keys = [("description", about), ("base_url", &url), ("model", name), ("effects", effects)];
-            agent("openai", name, &keys).trim_end().to_owned() + "\nconcurrency = 4\n\n"
-        };
-        section("reader", reads, "read") + &section("writer", writes, "write")
+        let keys = [("description", about), ("base_url", &url), ("model", name)];
+        format!("{}concurrency = 4\n{more}\n", agent("openai", name, &keys).trim_end().to_owned() + "\n")
     }
 
     /// What a job asks for that only reads.

@@ -6,5 +6,6 @@ mod golden;
 mod layering;
 mod net;
 mod regressions;
+mod released;
 mod scenarios;
 mod seeds;
