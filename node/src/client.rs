@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use data_encoding::BASE32_NOPAD;
 use foa_broker::{Event, Events, Fabric, Protocol};
+use foa_node_core::artifact::ArtifactOffer;
 use foa_node_core::body::Body;
 use foa_node_core::query::{Query, QueryAnswer, Question};
 use foa_node_core::status::{NodeStatus, Role};
@@ -104,6 +105,8 @@ impl ClientError {
 /// What was heard.
 #[derive(Debug)]
 pub enum Heard {
+    /// A node holds artifacts that were asked for, or keeps what it was asked to.
+    Offer(NodeId, ArtifactOffer),
     /// A holder took the job.
     Accepted(Accepted),
     /// A coordinator did not.
@@ -230,6 +233,12 @@ impl Client {
         self.identity.id()
     }
 
+    /// The key we sign with.
+    #[must_use]
+    pub fn key(&self) -> &foa_wire::NodeKey {
+        self.identity.key()
+    }
+
     /// The version of MQTT that is spoken.
     #[must_use]
     pub fn protocol(&self) -> Protocol {
@@ -333,6 +342,7 @@ impl Client {
             }
             Body::JobProgress(progress) if progress.node == from => Some(Heard::Progress(progress)),
             Body::QueryReply(reply) => Some(Heard::Reply(reply.id, Box::new(reply.answer))),
+            Body::ArtifactOffer(offer) => Some(Heard::Offer(from, offer)),
             Body::Status(status) if status.node == from => {
                 let order = |s: &NodeStatus| (s.boot, s.connection, s.seq);
                 let newer = self.statuses.get(&from).is_none_or(|known| order(known) <= order(&status));
@@ -421,6 +431,14 @@ impl Client {
                 n => format!("{} ({})", crate::render::count(n, "node"), online.join(", ")),
             },
         })
+    }
+
+    /// Says something to one node.
+    ///
+    /// # Errors
+    /// When it cannot be sent.
+    pub async fn say(&mut self, node: &NodeId, body: &Body) -> Result<(), ClientError> {
+        self.send(&Topic::Inbox(node.clone()), body).await
     }
 
     fn online_coordinators(&self) -> Vec<NodeId> {

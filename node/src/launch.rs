@@ -8,6 +8,7 @@ use foa_broker::{BrokerUrl, Embedded, EmbeddedConfig};
 use foa_wire::NodeId;
 
 use crate::agent::Agent;
+use crate::artifact::{ArtifactStore, Mover};
 use crate::config::NodeConfig;
 use crate::daemon::{self, Daemon};
 use crate::exit::Failure;
@@ -47,6 +48,7 @@ pub async fn start(config: &NodeConfig, embedder: Embedder) -> Result<Running, F
         let built = crate::agent::build(agent.clone(), &embedder, &config.base).await;
         agents.push(built.map_err(Failure::broken)?);
     }
+    let mover = mover(config, &identity).await?;
     let broker = if config.embedded { Some(embedded(config).await?) } else { None };
     let options = daemon::Options {
         identity,
@@ -64,9 +66,22 @@ pub async fn start(config: &NodeConfig, embedder: Embedder) -> Result<Running, F
         coordinators: config.coordinators.clone(),
         accept_unsigned: config.accept_unsigned,
         limits: config.limits,
+        mover,
     };
     let daemon = daemon::start(options).await.map_err(Failure::broken)?;
     Ok(Running { daemon, url: config.broker.clone(), broker })
+}
+
+/// The artifacts of a node, and the host that moves them.
+async fn mover(config: &NodeConfig, identity: &Identity) -> Result<Mover, Failure> {
+    let (dir, limits) = (config.artifacts_dir(), config.artifacts.limits);
+    let opened = tokio::task::spawn_blocking(move || ArtifactStore::open(&dir, limits)).await;
+    let store = opened.expect("opening a folder does not panic").map_err(Failure::broken)?;
+    let (listen, announce) = (config.artifacts.listen.clone(), config.artifacts.announce.clone());
+    Mover::start(identity.key().clone(), listen, announce, store).await.map_err(|error| {
+        Failure::broken(anyhow::Error::new(error).context("artifacts.listen"))
+            .hint("an address like /ip4/0.0.0.0/udp/4001/quic-v1; an empty list only fetches")
+    })
 }
 
 /// The broker at the address the node is to connect to.

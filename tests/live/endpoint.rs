@@ -15,6 +15,8 @@ pub(crate) struct Request {
     pub(crate) shape: String,
     /// What it is about: the last thing that the prompt quotes. Of a draft that is the subtask, of a proposal the task.
     pub(crate) subject: String,
+    /// All that the agent tells its model.
+    pub(crate) prompt: String,
 }
 
 /// Answers requests on a port of this machine until the test ends.
@@ -41,6 +43,7 @@ fn exchange(mut stream: TcpStream, answer: &dyn Fn(&Request) -> Value) -> std::i
         model: text(&asked["model"]),
         shape: text(&asked["response_format"]["json_schema"]["name"]),
         subject: quoted.and_then(|(json, _)| serde_json::from_str(json).ok()).unwrap_or_default(),
+        prompt: prompt.clone(),
     };
     let reply = json!({
         "choices": [{"message": {"role": "assistant", "content": answer(&request).to_string()}}],

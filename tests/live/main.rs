@@ -7,6 +7,7 @@
 #![cfg(unix)]
 
 mod answers;
+mod artifacts;
 mod broker;
 mod certificates;
 mod demo;

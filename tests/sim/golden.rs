@@ -13,6 +13,7 @@ use foa_capability::delta::CardDelta;
 use foa_capability::digest::{Digest, Mark};
 use foa_capability::presence::Load;
 use foa_node_core::Body;
+use foa_node_core::artifact::{ArtifactAsk, ArtifactKeep, ArtifactOffer, Offered};
 use foa_node_core::gossip::{CardRequest, Cards, DirectoryDigest, Roll};
 use foa_node_core::query::{Query, QueryAnswer, QueryReply, Question};
 use foa_node_core::refusal::{EnforcementReport, Refusal};
@@ -20,8 +21,8 @@ use foa_node_core::replica::{Message, Tip, What};
 use foa_node_core::status::{NodeStatus, Role};
 use foa_wire::envelope::{Envelope, Header};
 use foa_wire::{
-    AgentId, Boot, ClusterId, Connection, Index, JobId, NodeId, NodeKey, Sequence, Term, Time, Version,
-    WorkId, codec,
+    AgentId, ArtifactId, Boot, ClusterId, Connection, Index, JobId, NodeId, NodeKey, PeerAddress, Sequence,
+    Term, Time, Version, WorkId, codec,
 };
 use foa_workflows::Record;
 use foa_workflows::cluster::channel::{Body as EntryBody, Content, Entry};
@@ -36,7 +37,8 @@ use foa_workflows::request::{
 use foa_workflows::result::{Contributor, JobResult, Status};
 use foa_workflows::settings::Settings;
 use foa_workflows::work::{
-    Contribution, Evidence, Finding, Part, PartOutcome, ProposeLimits, ProposedSubtask, SynthesisMode, Usage,
+    Artifact, Contribution, Evidence, Finding, Part, PartOutcome, ProposeLimits, ProposedSubtask,
+    SynthesisMode, Usage,
 };
 
 const NOW: Time = Time::from_millis(1_769_851_800_250);
@@ -58,6 +60,22 @@ fn term() -> Term {
     Term::first(node(1))
 }
 
+fn address() -> PeerAddress {
+    "/ip4/192.0.2.7/udp/4001/quic-v1/p2p/12D3KooWSCufgHzV4fCwRijfH2k3abrpAJxTKxEvN1FDuRXA2U9x"
+        .parse()
+        .unwrap()
+}
+
+fn artifact() -> Artifact {
+    Artifact {
+        artifact: ArtifactId::from_bytes([7; 32]),
+        bytes: 52_428_800,
+        media_type: "text/plain".to_owned(),
+        name: Some("tides.txt".to_owned()),
+        holders: vec![node(2), node(1)],
+    }
+}
+
 fn usage() -> Usage {
     Usage { tokens_in: 120, tokens_out: 45, cost: Money(1500), model: Some("scripted-1".to_owned()) }
 }
@@ -68,6 +86,7 @@ fn contribution() -> Contribution {
         source: "tides.md § Today".to_owned(),
         held_by: Some(agent()),
         score: 0.75,
+        artifact: Some(artifact()),
     };
     Contribution {
         text: "The tide is high at noon.".to_owned(),
@@ -191,6 +210,7 @@ fn submission() -> JobSubmission {
         budget: Some(Money(250_000)),
         timeout_ms: Some(60_000),
         policies: BTreeSet::from([agents::policy()]),
+        attachments: vec![artifact()],
         ..JobSubmission::of(TASK)
     }
 }
@@ -254,6 +274,7 @@ fn samples() -> Vec<Body> {
         load: BTreeMap::from([(agent().agent().clone(), Load { running: 1, queue: 2 })]),
         jobs: 0,
         version: "0.1.0".to_owned(),
+        addresses: vec![address()],
     };
     let mark = Mark(Boot(5), Version(1), card(1).hash().to_owned());
     let limits = ProposeLimits { min: 1, max: 6 };
@@ -344,6 +365,17 @@ fn samples() -> Vec<Body> {
             answer: QueryAnswer::Unknown { detail: "this coordinator does not hold that job".to_owned() },
         })),
         Body::Enforcement(EnforcementReport { refusal, count: 3 }),
+        Body::ArtifactAsk(ArtifactAsk { artifacts: vec![artifact().artifact] }),
+        Body::ArtifactOffer(ArtifactOffer {
+            artifacts: vec![Offered { artifact: artifact().artifact, bytes: artifact().bytes }],
+            addresses: vec![address()],
+        }),
+        Body::ArtifactKeep(ArtifactKeep {
+            artifact: artifact().artifact,
+            bytes: artifact().bytes,
+            addresses: vec![address()],
+            job: Some(job()),
+        }),
     ]
 }
 
@@ -381,6 +413,9 @@ fn kinds(body: &Body) -> &'static [&'static str] {
         }
         Body::Status(_) | Body::Enforcement(_) => &["node.status", "policy.report"],
         Body::Query(_) | Body::QueryReply(_) => &["query", "query.reply"],
+        Body::ArtifactAsk(_) | Body::ArtifactOffer(_) | Body::ArtifactKeep(_) => {
+            &["artifact.ask", "artifact.offer", "artifact.keep"]
+        }
     }
 }
 

@@ -8,10 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::given::GivenPlan;
 use crate::settings::Profile;
-use crate::work::SynthesisMode;
+use crate::work::{Artifact, SynthesisMode};
 
 /// Longest task accepted, in bytes.
 pub const MAX_TASK: usize = 32 * 1024;
+/// Most attachments of one job.
+pub const MAX_ATTACHMENTS: usize = 16;
 
 /// A job, as submitted. Only `task` is required: `{"task":"…"}` is a whole submission.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +57,9 @@ pub struct JobSubmission {
     /// enrolled, else local.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub durability: Option<Durability>,
+    /// What comes with the task: every agent that drafts is given it. Coordinators hold it before the job is submitted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<Artifact>,
 }
 
 /// Where a job's log must be kept before a record counts, and so what acceptance promises.
@@ -148,6 +153,10 @@ impl JobSubmission {
         }
         if self.budget.is_some_and(|b| b < Money::ZERO) {
             return invalid("wanted a budget of zero or more".to_owned());
+        }
+        if self.attachments.len() > MAX_ATTACHMENTS {
+            let found = self.attachments.len();
+            return invalid(format!("wanted at most {MAX_ATTACHMENTS} attachments, found {found}"));
         }
         if self.timeout_ms == Some(0) {
             return invalid("wanted a timeout of at least one millisecond".to_owned());

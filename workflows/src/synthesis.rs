@@ -289,6 +289,7 @@ mod tests {
             source: source.to_owned(),
             held_by: Some(agent("corpus")),
             score: 0.8,
+            artifact: None,
         }
     }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use foa_capability::{Money, Needs, Policy};
-use foa_wire::AgentId;
+use foa_wire::{AgentId, ArtifactId, NodeId};
 use serde::{Deserialize, Serialize};
 
 use crate::plan::{Plan, Subtask};
@@ -188,6 +188,41 @@ pub struct Evidence {
     pub held_by: Option<AgentId>,
     /// How well it answers the question, 0 to 1, by the holder's measure.
     pub score: f64,
+    /// The whole of it, when it is too large to stand here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<Artifact>,
+}
+
+/// Content that is too large for a message: what it is, and who holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Artifact {
+    /// Its name, which is its hash.
+    pub artifact: ArtifactId,
+    /// Its size.
+    pub bytes: u64,
+    /// What kind of content it is: `text/markdown`, `application/pdf`.
+    pub media_type: String,
+    /// What people call it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Nodes that held it when this was written, its author's first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holders: Vec<NodeId>,
+}
+
+impl Artifact {
+    /// Whether an agent can read it as words.
+    #[must_use]
+    pub fn is_text(&self) -> bool {
+        let kind = self.media_type.split(';').next().unwrap_or_default().trim();
+        kind.starts_with("text/") || kind == "application/json"
+    }
+
+    /// What people call it; its hash when nobody does.
+    #[must_use]
+    pub fn title(&self) -> String {
+        self.name.clone().unwrap_or_else(|| self.artifact.to_string())
+    }
 }
 
 /// What a peer said, with who said it.

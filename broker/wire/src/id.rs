@@ -200,6 +200,18 @@ impl NodeId {
         &self.name
     }
 
+    /// The part that proves the key: whoever has the same has the same key.
+    #[must_use]
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// The fingerprint of an id made from `key`, whatever its name.
+    #[must_use]
+    pub fn fingerprint_of(key: &PublicKey) -> String {
+        fingerprint(key)
+    }
+
     /// Whether this id was made from `key`.
     #[must_use]
     pub fn is_of(&self, key: &PublicKey) -> bool {

@@ -10,6 +10,7 @@ use foa_workflows::{JobResult, Record};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::artifact::{ArtifactAsk, ArtifactKeep, ArtifactOffer};
 use crate::gossip::{CardRequest, Cards, DirectoryDigest, Roll};
 use crate::query::{Query, QueryReply};
 use crate::refusal::EnforcementReport;
@@ -68,6 +69,12 @@ pub enum Body {
     QueryReply(Box<QueryReply>),
     /// `policy.report`: refusals, by name.
     Enforcement(EnforcementReport),
+    /// `artifact.ask`: who holds these?
+    ArtifactAsk(ArtifactAsk),
+    /// `artifact.offer`: I hold these.
+    ArtifactOffer(ArtifactOffer),
+    /// `artifact.keep`: fetch this from me and keep it.
+    ArtifactKeep(ArtifactKeep),
 }
 
 /// Why a verified envelope's body is nothing we act on.
@@ -135,6 +142,9 @@ impl Body {
             Self::Query(_) => "query",
             Self::QueryReply(_) => "query.reply",
             Self::Enforcement(_) => "policy.report",
+            Self::ArtifactAsk(_) => "artifact.ask",
+            Self::ArtifactOffer(_) => "artifact.offer",
+            Self::ArtifactKeep(_) => "artifact.keep",
         }
     }
 
@@ -166,6 +176,9 @@ impl Body {
             Self::Query(body) => serde_json::to_value(body),
             Self::QueryReply(body) => serde_json::to_value(body),
             Self::Enforcement(body) => serde_json::to_value(body),
+            Self::ArtifactAsk(body) => serde_json::to_value(body),
+            Self::ArtifactOffer(body) => serde_json::to_value(body),
+            Self::ArtifactKeep(body) => serde_json::to_value(body),
         };
         value.expect("bodies have string keys and finite numbers")
     }
@@ -221,6 +234,9 @@ impl Body {
             "query" => Self::Query(typed(&kind, body)?),
             "query.reply" => Self::QueryReply(typed(&kind, body)?),
             "policy.report" => Self::Enforcement(typed(&kind, body)?),
+            "artifact.ask" => Self::ArtifactAsk(typed(&kind, body)?),
+            "artifact.offer" => Self::ArtifactOffer(typed(&kind, body)?),
+            "artifact.keep" => Self::ArtifactKeep(typed(&kind, body)?),
             _ => return Err(Unreadable::UnknownType { kind }),
         })
     }

@@ -2,9 +2,13 @@
 
 use foa_capability::profile::AgentProfile;
 use foa_capability::{Money, Vector};
-use foa_wire::{AgentName, Boot, Connection, Filter, JobId, MessageId, NodeId, Time, Topic, WorkId};
+use foa_wire::{
+    AgentName, ArtifactId, Boot, Connection, Filter, JobId, MessageId, NodeId, PeerAddress, Time, Topic,
+    WorkId,
+};
 use foa_workflows::work::{Answer, Ask, Usage};
 
+use crate::artifact::{Offered, Source};
 use crate::body::Body;
 use crate::journal::{NodeRecord, Stream};
 
@@ -55,6 +59,22 @@ pub enum Input {
         id: EmbedId,
         /// One vector per text, or what went wrong.
         result: Result<Vec<Vector>, String>,
+    },
+    /// Where other nodes can fetch artifacts from us, each time that changes.
+    Reachable(Vec<PeerAddress>),
+    /// What is held of the artifacts of an [`Effect::LookUp`].
+    LookedUp {
+        /// Who asked.
+        asker: NodeId,
+        /// Those that are wholly here.
+        held: Vec<Offered>,
+    },
+    /// An artifact is here, or could not be had from those an [`Effect::Fetch`] named.
+    Fetched {
+        /// The artifact.
+        artifact: ArtifactId,
+        /// Whether it is here; why not, in words.
+        result: Result<(), String>,
     },
     /// Take nothing new.
     Drain,
@@ -145,6 +165,31 @@ pub enum Effect {
         id: EmbedId,
         /// The texts.
         texts: Vec<String>,
+    },
+    /// See what is held of these artifacts. The answer is an [`Input::LookedUp`].
+    LookUp {
+        /// Who wants to know.
+        asker: NodeId,
+        /// The artifacts.
+        artifacts: Vec<ArtifactId>,
+    },
+    /// Serve artifacts to this node for a while.
+    Admit {
+        /// The node.
+        node: NodeId,
+        /// Until when.
+        until: Time,
+    },
+    /// Have an artifact here: it is, or it is fetched. The answer is an [`Input::Fetched`].
+    Fetch {
+        /// The artifact.
+        artifact: ArtifactId,
+        /// Its size.
+        bytes: u64,
+        /// The job that needs it, which keeps it from being evicted.
+        job: Option<JobId>,
+        /// Whom to fetch it from, in any order; with nobody, only what is here counts.
+        from: Vec<Source>,
     },
     /// Append to the journal.
     Persist {

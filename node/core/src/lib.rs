@@ -10,6 +10,9 @@
 
 pub mod admission;
 mod arrival;
+pub mod artifact;
+#[cfg(test)]
+mod artifact_tests;
 #[cfg(test)]
 mod authority;
 pub mod body;

@@ -7,6 +7,7 @@ use foa_wire::topic::Class;
 use foa_wire::{Boot, Connection, Filter, NodeId, NodeKey, NodeName, Time, Topic};
 
 use crate::admission::Limits;
+use crate::artifact::Artifacts;
 use crate::body::Body;
 use crate::coordinator::Coordinator;
 use crate::effect::{Effect, EmbedId, Input, Output, Received, Send};
@@ -84,6 +85,7 @@ pub struct NodeMachine {
     pub(crate) membership: Membership,
     pub(crate) worker: Worker,
     pub(crate) coordinator: Coordinator,
+    pub(crate) artifacts: Artifacts,
     pub(crate) refusals: Refusals,
     pub(crate) embeds: BTreeMap<EmbedId, Asked>,
     window: Window,
@@ -125,6 +127,7 @@ impl NodeMachine {
             membership,
             worker,
             coordinator,
+            artifacts: Artifacts::default(),
             refusals: Refusals::default(),
             embeds: BTreeMap::new(),
             window: Window::default(),
@@ -159,9 +162,14 @@ impl NodeMachine {
                 self.refuse(&reason, sender, subject, detail, now);
             }
             Input::Advertise(agents) => self.advertise(agents, now),
-            Input::Answered { work, outcome, usage } => self.answered(&work, outcome, usage, now),
+            Input::Answered { work, outcome, usage } => {
+                self.answered_with_artifacts(&work, outcome, usage, now);
+            }
             Input::Working { work, text } => self.working(&work, text),
             Input::Embedded { id, result } => self.embedded(id, result, now),
+            Input::Reachable(addresses) => self.reachable(addresses),
+            Input::LookedUp { asker, held } => self.looked_up(asker, held, now),
+            Input::Fetched { artifact, result } => self.fetched(artifact, result, now),
             Input::Drain => {
                 self.draining = true;
                 self.publish_status(now);
@@ -177,7 +185,10 @@ impl NodeMachine {
     /// When the machine wants an [`Input::Tick`].
     #[must_use]
     pub fn wake(&self) -> Option<Time> {
-        [self.membership.wake(), self.coordinator.wake(), self.worker.wake()].into_iter().flatten().min()
+        [self.membership.wake(), self.coordinator.wake(), self.worker.wake(), self.artifacts.wake()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Whether it is connected, has told of itself and, if it keeps a directory, trusts it to be whole.
@@ -195,7 +206,7 @@ impl NodeMachine {
     /// Whether nothing is being worked on: no agent thinks, no job is open.
     #[must_use]
     pub fn idle(&self) -> bool {
-        self.worker.idle() && self.coordinator.open_jobs() == 0
+        self.worker.idle() && self.artifacts.idle() && self.coordinator.open_jobs() == 0
     }
 
     fn connected(&mut self, connection: Connection, now: Time) {
@@ -229,6 +240,7 @@ impl NodeMachine {
 
     fn tick(&mut self, now: Time) {
         self.membership_tick(now);
+        self.artifacts_tick(now);
         self.worker_tick(now);
         self.coordinator_tick(now);
     }
@@ -248,9 +260,12 @@ impl NodeMachine {
             (Topic::Jobs, Body::JobSubmit(submission)) => self.submitted(submission, Some(from), job, now),
             (Topic::JobControl(id), Body::JobControl(control)) => self.control(id, &control, &from, now),
             (Topic::Tasks(agent), Body::Work(work)) if work.agent == *agent && *work.holder() == from => {
-                self.work(*work, now);
+                self.work_with_inputs(*work, now);
             }
-            (Topic::Tasks(_), Body::WorkCancel(cancel)) => self.cancel_work(&cancel.work, &from, now),
+            (Topic::Tasks(_), Body::WorkCancel(cancel)) => {
+                self.unpark(&cancel.work, &from);
+                self.cancel_work(&cancel.work, &from, now);
+            }
             (Topic::Inbox(_), Body::WorkReply(reply)) if *reply.agent.node() == from => {
                 self.work_reply(*reply, now);
             }
@@ -263,6 +278,9 @@ impl NodeMachine {
             (Topic::Inbox(_), Body::Digest(digest)) => self.digest(&digest, &from, now),
             (Topic::Inbox(_), Body::CardRequest(request)) => self.card_request(&request, &from, now),
             (Topic::Inbox(_), Body::Cards(cards)) => self.cards(cards, &from, now),
+            (Topic::Inbox(_), Body::ArtifactAsk(ask)) => self.artifact_ask(ask, from, now),
+            (Topic::Inbox(_), Body::ArtifactOffer(offer)) => self.artifact_offer(offer, &from, now),
+            (Topic::Inbox(_), Body::ArtifactKeep(keep)) => self.artifact_keep(keep, from, now),
             (Topic::Inbox(_), Body::Query(query)) => self.query(query, from, now),
             (Topic::Calls, Body::Roll(roll)) => self.roll_call(&roll, now),
             (Topic::Channel(cluster), Body::Entry(entry)) => {

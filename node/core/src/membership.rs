@@ -261,6 +261,7 @@ impl NodeMachine {
             load: self.worker.load(),
             jobs: u32::try_from(self.coordinator.open_jobs()).unwrap_or(u32::MAX),
             version: self.config.version.clone(),
+            addresses: self.artifacts.addresses.clone(),
         };
         self.status_known(status.clone(), now);
         self.send(Topic::Status(self.id().clone()), Body::Status(status));

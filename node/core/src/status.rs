@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use foa_capability::presence::Load;
-use foa_wire::{AgentName, Boot, Connection, NodeId, Sequence, Time};
+use foa_wire::{AgentName, Boot, Connection, NodeId, PeerAddress, Sequence, Time};
 use serde::{Deserialize, Serialize};
 
 /// What a node is for, besides running its own agents.
@@ -46,6 +46,9 @@ pub struct NodeStatus {
     /// The program's version.
     #[serde(default)]
     pub version: String,
+    /// Where artifacts can be fetched from it; at most eight count.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<PeerAddress>,
 }
 
 /// The sequence of a last will: after everything the connection said.
@@ -67,6 +70,7 @@ impl NodeStatus {
             load: BTreeMap::new(),
             jobs: 0,
             version: String::new(),
+            addresses: Vec::new(),
         }
     }
 }

@@ -142,6 +142,16 @@ impl Worker {
         }
     }
 
+    /// Whether this work was taken here before.
+    pub(crate) fn knows(&self, work: &WorkId) -> bool {
+        self.bound(work).is_some()
+    }
+
+    /// What an agent of ours is doing at this moment.
+    pub(crate) fn under_way(&self, work: &WorkId) -> Option<&Work> {
+        self.running.get(work)
+    }
+
     fn busy(&self, agent: &AgentId) -> usize {
         self.running.values().filter(|w| w.agent == *agent).count()
     }
@@ -410,7 +420,7 @@ impl NodeMachine {
         Some(Entry::sign(content, self.me.key()))
     }
 
-    fn reply_to(&mut self, work: &Work, outcome: WorkOutcome, usage: Usage, now: Time) {
+    pub(crate) fn reply_to(&mut self, work: &Work, outcome: WorkOutcome, usage: Usage, now: Time) {
         let reply = WorkReply { work: work.work.clone(), agent: work.agent.clone(), outcome, usage };
         // "Try later" is no outcome to hold on to: a repeat may find room.
         let passing = matches!(&reply.outcome, WorkOutcome::Failed { reason, .. }

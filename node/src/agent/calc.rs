@@ -95,6 +95,7 @@ fn contribution(
         source: "calculation".to_owned(),
         held_by: None,
         score: confidence,
+        artifact: None,
     }];
     evidence.extend(sources);
     Contribution { text: quote, evidence, confidence, complete: true }
@@ -258,6 +259,7 @@ impl Operand {
             source: self.source.clone(),
             held_by: self.held_by.clone(),
             score: self.certainty,
+            artifact: None,
         }
     }
 }
@@ -442,6 +444,7 @@ mod tests {
             source: "protocol.md § Cards".to_owned(),
             held_by: None,
             score: 0.8,
+            artifact: None,
         };
         Finding {
             subtask: "s1".to_owned(),
@@ -496,6 +499,7 @@ mod tests {
                 source: "a.md".to_owned(),
                 held_by: None,
                 score: 0.5,
+                artifact: None,
             }],
         };
         let inputs =

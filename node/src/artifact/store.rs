@@ -16,6 +16,8 @@ use super::partial::PartialFile;
 pub(super) const OUTLINE: &str = "outline";
 pub(super) const PART: &str = "part";
 pub(super) const PART_OUTLINE: &str = "part.outline";
+/// Which jobs need what, over a restart.
+const PINS: &str = "pins.json";
 const ADDING: &str = "adding";
 
 /// How much is kept and for how long.
@@ -47,8 +49,8 @@ pub(super) struct State {
     pub(super) coming: BTreeMap<ArtifactId, u64>,
     /// Those that somebody is fetching at this moment.
     pub(super) fetching: BTreeSet<ArtifactId>,
-    /// Which open jobs need what.
-    pins: BTreeMap<ArtifactId, BTreeSet<JobId>>,
+    /// Which open jobs need what, and since when.
+    pins: BTreeMap<ArtifactId, BTreeMap<JobId, Time>>,
     /// Bytes of what is being added, by number.
     adding: BTreeMap<u64, u64>,
     added: u64,
@@ -148,6 +150,19 @@ impl ArtifactStore {
     /// When the directory cannot be read or written.
     pub fn open(dir: &Path, limits: Limits) -> Result<Self, StoreError> {
         fs::create_dir_all(dir).map_err(at(dir))?;
+        Self::scan(dir, limits, true)
+    }
+
+    /// Opens the store beside a node that may be using it: nothing is tidied up.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn look(dir: &Path, limits: Limits) -> Result<Self, StoreError> {
+        Self::scan(dir, limits, false)
+    }
+
+    fn scan(dir: &Path, limits: Limits, tidy: bool) -> Result<Self, StoreError> {
+        let drop_file = |path: &Path| if tidy { remove(path) } else { Ok(()) };
         let mut state = State::default();
         let mut outlines = Vec::new();
         for entry in fs::read_dir(dir).map_err(at(dir))? {
@@ -156,7 +171,7 @@ impl ArtifactStore {
             let (hex, end) = name.split_once('.').unwrap_or((name, ""));
             let Ok(id) = format!("blake3:{hex}").parse::<ArtifactId>() else {
                 if name.ends_with(ADDING) {
-                    fs::remove_file(&path).map_err(at(&path))?;
+                    drop_file(&path)?;
                 }
                 continue;
             };
@@ -168,26 +183,30 @@ impl ArtifactStore {
                         state.held.insert(id, Held { outline: Arc::new(outline), used });
                     }
                     Some(_) | None => {
-                        tracing::warn!(artifact = %id, "an artifact on disk was not whole and was removed");
-                        fs::remove_file(&path).map_err(at(&path))?;
+                        tracing::warn!(artifact = %id, "an artifact on disk is not whole");
+                        drop_file(&path)?;
                     }
                 },
                 PART => match read_outline(dir, id, PART_OUTLINE) {
                     Some(outline) => {
                         state.coming.insert(id, outline.bytes());
                     }
-                    None => fs::remove_file(&path).map_err(at(&path))?,
+                    None => drop_file(&path)?,
                 },
                 OUTLINE | PART_OUTLINE => outlines.push((id, path)),
                 // What a crash left of an outline.
-                "new" | "part.new" => fs::remove_file(&path).map_err(at(&path))?,
+                "new" | "part.new" => drop_file(&path)?,
                 _ => {}
             }
         }
         for (id, path) in outlines {
             if !state.held.contains_key(&id) && !state.coming.contains_key(&id) {
-                fs::remove_file(&path).map_err(at(&path))?;
+                drop_file(&path)?;
             }
+        }
+        if let Ok(pins) = fs::read(dir.join(PINS)) {
+            // What cannot be read protects nothing; the files are still there.
+            state.pins = serde_json::from_slice(&pins).unwrap_or_default();
         }
         let shared = Shared { dir: dir.to_owned(), limits, state: Mutex::new(state) };
         Ok(Self { shared: Arc::new(shared) })
@@ -260,20 +279,22 @@ impl ArtifactStore {
     /// Whether all of it is here.
     #[must_use]
     pub fn holds(&self, id: &ArtifactId) -> bool {
-        self.shared.state().held.contains_key(id)
+        self.bytes(id).is_some()
     }
 
     /// Its size, if it is here.
     #[must_use]
     pub fn bytes(&self, id: &ArtifactId) -> Option<u64> {
-        self.shared.state().held.get(id).map(|held| held.outline.bytes())
+        let bytes = self.shared.state().held.get(id).map(|held| held.outline.bytes());
+        // The command line may have removed it beside a running node.
+        bytes.filter(|_| self.shared.path(*id, "").exists())
     }
 
     /// What is here, the last used first.
     #[must_use]
     pub fn list(&self) -> Vec<Kept> {
         let state = self.shared.state();
-        let jobs = |id| state.pins.get(id).map_or(0, BTreeSet::len);
+        let jobs = |id| state.pins.get(id).map_or(0, BTreeMap::len);
         let whole = state.held.iter().map(|(id, held)| Kept {
             id: *id,
             bytes: held.outline.bytes(),
@@ -308,17 +329,23 @@ impl ArtifactStore {
         self.shared.discard(&mut state, *id)
     }
 
-    /// An open job needs this, here or on its way: it is neither evicted nor expired.
-    pub fn pin(&self, id: ArtifactId, job: JobId) {
-        self.shared.state().pins.entry(id).or_default().insert(job);
+    /// A job needs this, here or on its way: it is not evicted, and not expired before its time to be kept is over again.
+    pub fn pin(&self, id: ArtifactId, job: JobId, now: Time) {
+        let mut state = self.shared.state();
+        let news = state.pins.entry(id).or_default().insert(job, now).is_none();
+        self.shared.pins_changed(&state, news);
     }
 
-    /// A job has ended and needs nothing any more.
+    /// A job is over and forgotten, and needs nothing any more.
     pub fn unpin(&self, job: &JobId) {
-        self.shared.state().pins.retain(|_, jobs| {
-            jobs.remove(job);
+        let mut state = self.shared.state();
+        let before = state.pins.len();
+        let mut news = false;
+        state.pins.retain(|_, jobs| {
+            news |= jobs.remove(job).is_some();
             !jobs.is_empty()
         });
+        self.shared.pins_changed(&state, news || state.pins.len() != before);
     }
 
     /// Removes what is older than it is to be kept; returns what.
@@ -326,6 +353,14 @@ impl ArtifactStore {
     /// # Errors
     /// When the disk refuses.
     pub fn expire(&self, now: Time) -> Result<Vec<ArtifactId>, StoreError> {
+        let limit = self.shared.limits.keep;
+        let mut state = self.shared.state();
+        state.pins.retain(|_, jobs| {
+            // A job that took so long was forgotten by somebody who did not say so.
+            jobs.retain(|_, since| now.since(*since) <= limit);
+            !jobs.is_empty()
+        });
+        drop(state);
         let old: Vec<ArtifactId> = self
             .list()
             .into_iter()
@@ -351,6 +386,27 @@ impl ArtifactStore {
         let mut content = Vec::with_capacity(usize::try_from(bytes).unwrap_or(0));
         self.copy(id, &mut content, now)?;
         Ok(content)
+    }
+
+    /// Reads the beginning of one, checking it.
+    ///
+    /// # Errors
+    /// When it is not here, or damaged.
+    pub fn head(&self, id: &ArtifactId, most: usize, now: Time) -> Result<Vec<u8>, StoreError> {
+        let outline = self.shared.used(id, now).ok_or(StoreError::Missing { id: *id })?;
+        let mut head = Vec::new();
+        for piece in 0..outline.pieces() {
+            let damaged = || StoreError::Damaged { id: *id, at: outline.place(piece).0 };
+            let data = self.piece(id, piece).ok().flatten().ok_or_else(damaged)?;
+            if !outline.fits(piece, &data) {
+                return Err(damaged());
+            }
+            head.extend_from_slice(&data[..data.len().min(most - head.len())]);
+            if head.len() >= most {
+                break;
+            }
+        }
+        Ok(head)
     }
 
     /// Copies a whole one to `to`, checking every piece before it goes out.
@@ -414,6 +470,16 @@ impl Shared {
     pub(super) fn path(&self, id: ArtifactId, end: &str) -> PathBuf {
         let dot = if end.is_empty() { "" } else { "." };
         self.dir.join(format!("{}{dot}{end}", id.hex()))
+    }
+
+    fn pins_changed(&self, state: &State, news: bool) {
+        if !news {
+            return;
+        }
+        let pins = serde_json::to_vec(&state.pins).expect("ids are texts");
+        if let Err(error) = write_whole(&self.dir.join(PINS), &pins) {
+            tracing::warn!(%error, "which jobs need which artifacts cannot be kept over a restart");
+        }
     }
 
     /// Makes room for this many more bytes by removing what was not used for longest and no open job needs.

@@ -87,11 +87,12 @@ fn the_least_recently_used_makes_room_unless_an_open_job_needs_it() {
     store.read(&first, u64::MAX, after(3)).unwrap();
     let third = add(3, 4, after(4)).unwrap();
     assert!(store.holds(&first) && !store.holds(&second) && store.holds(&third));
-    store.pin(first, "job-00001".parse().unwrap());
-    store.pin(third, "job-00001".parse().unwrap());
+    store.pin(first, "job-00001".parse().unwrap(), NOW);
+    store.pin(third, "job-00001".parse().unwrap(), NOW);
     let full = add(4, 4, after(5)).unwrap_err();
     assert!(matches!(full, StoreError::Full { .. }), "{full}");
-    assert_eq!(names(dir.path()).len(), 4, "nothing is left of what found no room");
+    assert_eq!(names(dir.path()).len(), 5, "nothing is left of what found no room: {:?}", names(dir.path()));
+    assert_eq!(open(dir.path()).list().iter().map(|kept| kept.jobs).collect::<Vec<_>>(), [1, 1], "pins stay");
     store.unpin(&"job-00001".parse().unwrap());
     let fourth = add(4, 4, after(6)).unwrap();
     assert!(!store.holds(&first) && store.holds(&third) && store.holds(&fourth));
@@ -109,11 +110,12 @@ fn what_nobody_needs_expires() {
     let old = store.add(&b"old"[..], 0, NOW).unwrap();
     let needed = store.add(&b"needed"[..], 0, NOW).unwrap();
     let read = store.add(&b"read"[..], 0, NOW).unwrap();
-    store.pin(needed, "job-00001".parse().unwrap());
+    store.pin(needed, "job-00001".parse().unwrap(), after(2));
     store.read(&read, u64::MAX, after(3000)).unwrap();
     assert!(store.expire(after(3600)).unwrap().is_empty());
     assert_eq!(store.expire(after(3601)).unwrap(), [old]);
     assert!(!store.holds(&old) && store.holds(&needed) && store.holds(&read));
+    assert_eq!(store.expire(after(3603)).unwrap(), [needed], "no job takes that long");
 }
 
 #[test]

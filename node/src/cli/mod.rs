@@ -14,6 +14,7 @@ use crate::exit::Failure;
 use crate::telemetry::{self, Verbosity};
 
 mod agents;
+mod artifacts;
 mod bench;
 mod broker;
 mod completions;
@@ -73,6 +74,7 @@ enum Command {
     Jobs(jobs::Args),
     Agents(agents::Args),
     Nodes(nodes::Args),
+    Artifacts(artifacts::Args),
     Route(route::Args),
     Model(model::Args),
     Config(config_show::Args),
@@ -92,6 +94,7 @@ pub fn main() -> ExitCode {
         | Command::Jobs(_)
         | Command::Agents(_)
         | Command::Nodes(_)
+        | Command::Artifacts(_)
         | Command::Route(_)
         | Command::Model(_)
         | Command::Config(_)
@@ -126,6 +129,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Submit(args) => submit::run(args, &place).await,
         Command::Jobs(args) => jobs::run(args, &place).await,
         Command::Agents(args) => agents::run(args, &place).await,
+        Command::Artifacts(args) => artifacts::run(args, &place).await,
         Command::Nodes(args) => nodes::run(args, &place).await,
         Command::Route(args) => route::run(args, &place).await,
         Command::Model(args) => model::run(args).await,

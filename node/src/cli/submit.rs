@@ -71,6 +71,9 @@ pub(super) struct Args {
     /// The subtasks, from a JSON or TOML file; then no agent proposes or votes [default: agents propose]
     #[arg(long, value_name = "FILE")]
     plan: Option<PathBuf>,
+    /// A file, or the text that blake3:… names, for the agents that draft; may be repeated
+    #[arg(long, value_name = "FILE")]
+    attach: Vec<PathBuf>,
     /// Print the name of the job once it is accepted and do not wait
     #[arg(long)]
     detach: bool,
@@ -152,13 +155,21 @@ impl Args {
 }
 
 pub(super) async fn run(args: Args, place: &Place) -> Result<ExitCode, Failure> {
-    let submission = args.submission()?;
+    let mut submission = args.submission()?;
     let job = submission.job.clone().expect("a submission of ours names its job");
     let mut client = place.client().await?;
     // Before the job is sent: afterwards ctrl-C must say what becomes of it.
     let mut stop = Stop::listen().map_err(Failure::broken)?;
     client.follow(&job).await.map_err(failed_client)?;
     let spinner = Spinner::start("submitting");
+    if !args.attach.is_empty() {
+        let attached = super::artifacts::attach(&args.attach, Some(&job), &mut client, place, &spinner);
+        submission.attachments = tokio::select! {
+            attached = attached => attached?,
+            () = stop.told() => return Ok(ExitCode::from(1)),
+        };
+        submission.check().map_err(Failure::broken)?;
+    }
     let first = tokio::select! {
         first = client.submit(&submission, ACCEPT_WITHIN) => first.map_err(failed_client)?,
         () = stop.told() => return left_running(&job),
@@ -244,6 +255,7 @@ pub(crate) async fn wait(
             | Heard::Progress(_)
             | Heard::Result(_)
             | Heard::Reply(..)
+            | Heard::Offer(..)
             | Heard::Status(_) => {}
         }
     }

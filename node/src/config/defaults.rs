@@ -178,6 +178,37 @@ pub const SETTINGS: &[Setting] = &[
         about: "bytes the journal may take before the node says that it is too large; 0 is no limit",
     },
     Setting {
+        path: "artifacts.listen",
+        env: "FOA_ARTIFACTS_LISTEN",
+        kind: Kind::List,
+        // This machine only, on ports the system chooses: reaching further is a decision, like the broker's address.
+        default: Some("/ip4/127.0.0.1/udp/0/quic-v1,/ip4/127.0.0.1/tcp/0"),
+        about: "where other nodes fetch artifacts from here: multiaddresses, QUIC or TCP; empty: nowhere",
+    },
+    Setting {
+        path: "artifacts.announce",
+        env: "FOA_ARTIFACTS_ANNOUNCE",
+        kind: Kind::List,
+        default: Some(""),
+        about: "addresses that lead here from outside, told before those it listens on",
+    },
+    Setting {
+        path: "artifacts.quota_mb",
+        env: "FOA_ARTIFACTS_QUOTA_MB",
+        kind: Kind::Number,
+        // Room for some attachments on any disk; what was not used for longest gives way.
+        default: Some("2048"),
+        about: "disk space for artifacts, in megabytes",
+    },
+    Setting {
+        path: "artifacts.keep_hours",
+        env: "FOA_ARTIFACTS_KEEP_HOURS",
+        kind: Kind::Number,
+        // A week: a result that was read on Monday can be followed up on Friday.
+        default: Some("168"),
+        about: "how long an artifact is kept that nobody uses, in hours",
+    },
+    Setting {
         path: "limits.drain_ms",
         env: "FOA_DRAIN_MS",
         kind: Kind::Number,

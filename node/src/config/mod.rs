@@ -26,6 +26,7 @@ pub use self::layers::{Flag, Layers, Origin, Value};
 use self::defaults::{CONFIG_ENV, PASSWORD_ENV};
 use self::layers::AgentTable;
 use crate::agent::config::AgentConfig;
+use crate::artifact::Limits as ArtifactLimits;
 
 /// How to reach the federation: what every command needs.
 #[derive(Clone, Debug)]
@@ -77,8 +78,21 @@ pub struct NodeConfig {
     pub store_quota: Option<u64>,
     /// How long it finishes what it has when told to stop.
     pub drain: Duration,
+    /// Artifacts: where they are kept and fetched.
+    pub artifacts: ArtifactConfig,
     /// Jobs held and run at once, at most.
     pub limits: Limits,
+}
+
+/// How a node keeps artifacts and gives them to others.
+#[derive(Clone, Debug)]
+pub struct ArtifactConfig {
+    /// Where it listens.
+    pub listen: Vec<String>,
+    /// Addresses that lead there from outside.
+    pub announce: Vec<String>,
+    /// How much it keeps and for how long.
+    pub limits: ArtifactLimits,
 }
 
 impl NodeConfig {
@@ -92,6 +106,12 @@ impl NodeConfig {
     #[must_use]
     pub fn journal(&self) -> PathBuf {
         self.data_dir.join("journal")
+    }
+
+    /// Where artifacts are.
+    #[must_use]
+    pub fn artifacts_dir(&self) -> PathBuf {
+        self.data_dir.join("artifacts")
     }
 
     /// Where vectors of texts seen before are.
@@ -200,6 +220,7 @@ impl Layers {
             store_quota: self.number("store.max_bytes").filter(|bytes| *bytes > 0),
             drain: Duration::from_millis(self.number("limits.drain_ms").unwrap_or(0)),
             limits: self.limits()?,
+            artifacts: self.artifacts(),
         })
     }
 
@@ -214,6 +235,21 @@ impl Layers {
             max_running: at_least_one("limits.max_running")?,
             unsigned_budget: Some(Money(unsigned)),
         })
+    }
+
+    /// How artifacts are kept and handed over from here.
+    #[must_use]
+    pub fn artifacts(&self) -> ArtifactConfig {
+        ArtifactConfig {
+            listen: self.list("artifacts.listen"),
+            announce: self.list("artifacts.announce"),
+            limits: ArtifactLimits {
+                quota: self.number("artifacts.quota_mb").unwrap_or(0).saturating_mul(1_000_000),
+                keep: Duration::from_secs(
+                    self.number("artifacts.keep_hours").unwrap_or(0).saturating_mul(3600),
+                ),
+            },
+        }
     }
 
     fn checked_agents(&self) -> Result<Vec<AgentConfig>, ConfigError> {

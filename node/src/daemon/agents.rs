@@ -11,8 +11,11 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::now;
 use super::shell::Told;
-use crate::agent::{Agent, Context, ProgressSender};
+use crate::agent::{Agent, Context, Failure, ProgressSender, Reply};
+use crate::artifact::ArtifactStore;
+use crate::artifact::given::{give, shorten};
 
 /// Pieces of progress that may wait for one piece of work.
 const PROGRESS: usize = 16;
@@ -22,6 +25,7 @@ pub(super) struct Agents {
     node: NodeId,
     agents: HashMap<AgentName, Arc<dyn Agent>>,
     running: HashMap<WorkId, CancellationToken>,
+    artifacts: ArtifactStore,
     inputs: mpsc::UnboundedSender<Told>,
 }
 
@@ -29,14 +33,15 @@ impl Agents {
     pub(super) fn new(
         node: NodeId,
         agents: Vec<Arc<dyn Agent>>,
+        artifacts: ArtifactStore,
         inputs: mpsc::UnboundedSender<Told>,
     ) -> Self {
         let agents = agents.into_iter().map(|agent| (agent.profile().name, agent)).collect();
-        Self { node, agents, running: HashMap::new(), inputs }
+        Self { node, agents, running: HashMap::new(), artifacts, inputs }
     }
 
     /// Has an agent think. Its answer arrives as an input.
-    pub(super) fn ask(&mut self, work: WorkId, name: AgentName, ask: Ask, deadline: Instant) {
+    pub(super) fn ask(&mut self, work: WorkId, name: AgentName, mut ask: Ask, deadline: Instant) {
         let Some(agent) = self.agents.get(&name).cloned() else {
             let outcome = Err(no_answer("unknown-agent", format!("no agent here is called {name}")));
             self.tell(Input::Answered { work, outcome, usage: Usage::default() });
@@ -52,6 +57,7 @@ impl Agents {
             cancelled: cancelled.clone(),
         };
         let inputs = self.inputs.clone();
+        let artifacts = self.artifacts.clone();
         let (id, told) = (work.clone(), self.inputs.clone());
         tokio::spawn(async move {
             while let Some(text) = shown.recv().await {
@@ -62,7 +68,22 @@ impl Agents {
         });
         tokio::spawn(async move {
             // A panic in an agent is that agent's failure, never the node's.
-            let thinking = tokio::spawn(async move { agent.answer(ask, context).await });
+            let (id, asked, artifacts) = (work.clone(), context.agent.clone(), artifacts);
+            let thinking = tokio::spawn(async move {
+                let store = artifacts.clone();
+                let ask = blocking(move || {
+                    give(&mut ask, &store, now());
+                    ask
+                });
+                let reply = agent.answer(ask.await, context).await?;
+                let shortened = blocking(move || shorten(reply.answer, &id, &asked, &artifacts, now()));
+                match shortened.await {
+                    Ok(answer) => Ok(Reply { answer, usage: reply.usage }),
+                    Err(error) => Err(Failure::Unavailable {
+                        reason: format!("the answer is too long for a message, and {error}"),
+                    }),
+                }
+            });
             let abort = thinking.abort_handle();
             let (outcome, usage) = tokio::select! {
                 answered = thinking => match answered {
@@ -103,6 +124,11 @@ impl Agents {
     fn tell(&self, input: Input) {
         let _ = self.inputs.send(Told::Input(input));
     }
+}
+
+/// Has a thread that may wait for the disk do it.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.expect("reading and writing artifacts does not panic")
 }
 
 fn no_answer(reason: &str, detail: String) -> NoAnswer {

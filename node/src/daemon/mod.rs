@@ -31,6 +31,7 @@ use tokio::task::JoinHandle;
 pub use self::meter::{Counts, Meter};
 
 use crate::agent::Agent;
+use crate::artifact::Mover;
 use crate::identity::Identity;
 use crate::model::Embedder;
 use crate::store::{Store, get_u64, put_u64};
@@ -65,6 +66,8 @@ pub struct Options {
     pub accept_unsigned: bool,
     /// Jobs held and run at once, at most.
     pub limits: Limits,
+    /// Its artifacts, and how others come by them.
+    pub mover: Mover,
 }
 
 /// Where the broker is and who we are to it.
@@ -125,8 +128,14 @@ pub async fn start(options: Options) -> anyhow::Result<Daemon> {
         machine,
         link: link::Link::new(identity, options.namespace, boot),
         journal: journal::Journal::start(options.store, meter.clone()),
-        agents: agents::Agents::new(node.clone(), options.agents, inputs.clone()),
+        agents: agents::Agents::new(
+            node.clone(),
+            options.agents,
+            options.mover.store().clone(),
+            inputs.clone(),
+        ),
         embedder: options.embedder,
+        mover: options.mover,
         fabric,
         inputs: inputs.clone(),
         view,

@@ -7,9 +7,11 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bytes::Bytes;
 use foa_broker::{AckToken, Event, Events, Fabric, Offered, PublishError};
+use foa_node_core::artifact::Offered as HeldArtifact;
 use foa_node_core::effect::{Effect, Output, Send};
+use foa_node_core::journal::Stream;
 use foa_node_core::{Input, NodeMachine};
-use foa_wire::{Time, Topic, WorkId};
+use foa_wire::{ArtifactId, Time, Topic, WorkId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -19,10 +21,13 @@ use super::journal::Journal;
 use super::link::Link;
 use super::meter::Meter;
 use super::now;
+use crate::artifact::Mover;
 use crate::model::Embedder;
 
 /// How long a goodbye may take to reach the broker.
 const GOODBYE: Duration = Duration::from_secs(3);
+/// How often artifacts that nobody needs are looked for.
+const EXPIRE: Duration = Duration::from_secs(600);
 
 /// What the loop is told from inside the process.
 #[derive(Debug)]
@@ -46,6 +51,7 @@ pub(super) struct Parts {
     pub(super) journal: Journal,
     pub(super) agents: Agents,
     pub(super) embedder: Embedder,
+    pub(super) mover: Mover,
     pub(super) fabric: Fabric,
     pub(super) inputs: mpsc::UnboundedSender<Told>,
     pub(super) view: watch::Sender<View>,
@@ -98,6 +104,9 @@ impl Shell {
         mut told: mpsc::UnboundedReceiver<Told>,
     ) -> anyhow::Result<()> {
         self.perform(first, None).await?;
+        self.input(Input::Reachable(self.parts.mover.addresses()), None).await?;
+        let mut mover = self.parts.mover.clone();
+        let mut expiry = tokio::time::interval(EXPIRE);
         loop {
             let wake = self.wake();
             tokio::select! {
@@ -124,6 +133,10 @@ impl Shell {
                         .context("the journal could not be written; nothing that needs it was sent")?;
                     self.release(seq).await?;
                 }
+                Some(addresses) = mover.addresses_changed() => {
+                    self.input(Input::Reachable(addresses), None).await?;
+                }
+                _ = expiry.tick() => self.expire(),
                 () = tokio::time::sleep_until(wake) => self.input(Input::Tick, None).await?,
             }
             self.report_unsent().await?;
@@ -145,6 +158,16 @@ impl Shell {
         // Telling of it found no room either, which says nothing new.
         self.unsent = None;
         Ok(())
+    }
+
+    /// Artifacts nobody needs any more; the disk may take its time.
+    fn expire(&self) {
+        let store = self.parts.mover.store().clone();
+        tokio::task::spawn_blocking(move || match store.expire(now()) {
+            Ok(old) if !old.is_empty() => tracing::info!(artifacts = old.len(), "expired"),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "old artifacts cannot be removed"),
+        });
     }
 
     /// When the machine wants to be woken, as the runtime counts time. An hour when it does not.
@@ -304,11 +327,46 @@ impl Shell {
                 self.parts.journal.append(seq, record);
                 Ok(())
             }
+            Effect::LookUp { asker, artifacts } => {
+                let store = self.parts.mover.store();
+                let offered = |artifact: &ArtifactId| {
+                    store.bytes(artifact).map(|bytes| HeldArtifact { artifact: *artifact, bytes })
+                };
+                let held = artifacts.iter().filter_map(offered).collect();
+                self.tell(Input::LookedUp { asker, held });
+                Ok(())
+            }
+            Effect::Admit { node, until } => {
+                self.parts.mover.admit(&node, until);
+                Ok(())
+            }
+            Effect::Fetch { artifact, bytes, job, from } => {
+                let (mover, inputs, now) = (self.parts.mover.clone(), self.parts.inputs.clone(), self.now());
+                tokio::spawn(async move {
+                    if let Some(job) = job {
+                        mover.store().pin(artifact, job, now);
+                    }
+                    let result = mover.have(artifact, Some(bytes), from, |_| {}).await;
+                    let result = result.map(drop).map_err(|e| e.to_string());
+                    // The node may have ended meanwhile.
+                    let _ = inputs.send(Told::Input(Input::Fetched { artifact, result }));
+                });
+                Ok(())
+            }
             Effect::Forget(stream) => {
+                if let Stream::Job(job) = &stream {
+                    self.parts.mover.store().unpin(job);
+                }
                 self.parts.journal.forget(stream);
                 Ok(())
             }
         }
+    }
+
+    /// Has the loop take an input after the present one.
+    fn tell(&self, input: Input) {
+        // Nobody is left to read it only when the loop itself has ended.
+        let _ = self.parts.inputs.send(Told::Input(input));
     }
 
     fn abort(&mut self, work: &WorkId) {

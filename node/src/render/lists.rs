@@ -8,7 +8,9 @@ use foa_node_core::refusal::Refusal;
 use foa_node_core::status::{NodeStatus, Role};
 use foa_wire::Time;
 
-use super::{Style, Table, count, duration, one_line, wrapped};
+use crate::artifact::Kept;
+
+use super::{Style, Table, bytes, count, duration, one_line, wrapped};
 
 /// Agents, one a line.
 #[must_use]
@@ -109,6 +111,25 @@ pub fn jobs(jobs: &[JobSummary], now: Time, style: Style) -> String {
             duration(u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
             job.spent.to_string(),
             job.task.clone(),
+        ]);
+    }
+    table.render(style)
+}
+
+/// Artifacts, one a line.
+#[must_use]
+pub fn artifacts(kept: &[Kept], now: Time, style: Style) -> String {
+    if kept.is_empty() {
+        return "no artifacts\n".to_owned();
+    }
+    let mut table = Table::new(&["ARTIFACT", "SIZE", "STATE", "JOBS", "USED"]);
+    for one in kept {
+        table.row(vec![
+            one.id.to_string(),
+            bytes(one.bytes),
+            if one.whole { "whole" } else { "partial" }.to_owned(),
+            one.jobs.to_string(),
+            ago(one.used, now),
         ]);
     }
     table.render(style)

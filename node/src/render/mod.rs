@@ -5,7 +5,7 @@ mod record;
 mod result;
 mod route;
 
-pub use self::lists::{agents, card, jobs, nodes, rejected};
+pub use self::lists::{agents, artifacts, card, jobs, nodes, rejected};
 pub use self::record::{Telling, phase};
 pub use self::result::result;
 pub use self::route::route;
@@ -111,6 +111,18 @@ pub fn duration(ms: u64) -> String {
         1000..60_000 => format!("{}.{} s", ms / 1000, ms % 1000 / 100),
         _ => format!("{} min {:02} s", ms / 60_000, ms % 60_000 / 1000),
     }
+}
+
+/// A size for people: `512 bytes`, `52.4 MB`.
+#[must_use]
+pub fn bytes(n: u64) -> String {
+    let (unit, name) = match n {
+        0..1_000 => return format!("{n} bytes"),
+        1_000..1_000_000 => (1_000, "KB"),
+        1_000_000..1_000_000_000 => (1_000_000, "MB"),
+        _ => (1_000_000_000, "GB"),
+    };
+    format!("{}.{} {name}", n / unit, n % unit * 10 / unit)
 }
 
 /// `1 agent`, `2 agents`.

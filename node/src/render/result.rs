@@ -5,7 +5,7 @@ use foa_workflows::result::Status;
 use foa_workflows::work::{Evidence, Part, PartOutcome};
 
 use super::record::{adopted, names};
-use super::{Style, count, duration, one_line, wrapped};
+use super::{Style, bytes, count, duration, one_line, wrapped};
 
 /// Passages shown of one part.
 const EVIDENCE: usize = 3;
@@ -53,8 +53,11 @@ fn quoted(key: &str, evidence: &Evidence, style: Style) -> String {
         evidence.held_by.as_ref().map_or_else(String::new, |agent| format!(", held by {}", agent.short()));
     let source = format!("{key}: {}{held_by} ({:.2})", evidence.source, evidence.score);
     let quote = one_line(&evidence.quote, 4 * style.width);
+    let artifact = evidence.artifact.as_ref().map_or_else(String::new, |artifact| {
+        format!("    {} ({})\n", artifact.artifact, bytes(artifact.bytes))
+    });
     format!(
-        "  {}\n{}",
+        "  {}\n{}{artifact}",
         one_line(&source, style.width - 2),
         wrapped(&format!("“{quote}”"), "    ", style.width)
     )

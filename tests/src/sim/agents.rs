@@ -258,6 +258,7 @@ impl Agent {
             source: format!("notes of {}", self.profile.name),
             held_by: None,
             score: confidence,
+            artifact: None,
         };
         Contribution { text, evidence: vec![evidence], confidence, complete }
     }

@@ -215,6 +215,9 @@ impl Client {
             | Body::Replica(_)
             | Body::Query(_)
             | Body::QueryReply(_)
+            | Body::ArtifactAsk(_)
+            | Body::ArtifactOffer(_)
+            | Body::ArtifactKeep(_)
             | Body::Enforcement(_) => Ok(()),
         }
     }

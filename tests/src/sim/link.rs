@@ -71,6 +71,9 @@ impl Message {
             | Body::Roll(_)
             | Body::Query(_)
             | Body::QueryReply(_)
+            | Body::ArtifactAsk(_)
+            | Body::ArtifactOffer(_)
+            | Body::ArtifactKeep(_)
             | Body::Enforcement(_) => String::new(),
         }
     }

@@ -164,6 +164,9 @@ impl Node {
             | Effect::Clear(_)
             | Effect::Ask { .. }
             | Effect::Abort { .. }
+            | Effect::LookUp { .. }
+            | Effect::Admit { .. }
+            | Effect::Fetch { .. }
             | Effect::Embed { .. } => acts.push(Act::Effect(effect)),
         }
     }

@@ -213,7 +213,13 @@ mod tests {
 
     fn with_evidence(mut member: Member) -> Member {
         let (quote, source) = ("it is so".to_owned(), "README.md".to_owned());
-        member.contribution.evidence.push(Evidence { quote, source, held_by: None, score: 0.9 });
+        member.contribution.evidence.push(Evidence {
+            quote,
+            source,
+            held_by: None,
+            score: 0.9,
+            artifact: None,
+        });
         member
     }
 

@@ -46,7 +46,7 @@ use crate::job::JobSubmission;
 use crate::journal::{Order, Purpose, Record, Reply, Scored, Step};
 use crate::request::{Request, Work, WorkOutcome, WorkReply};
 use crate::settings::Settings;
-use crate::work::{Answer, Finding, ProposeLimits};
+use crate::work::{Answer, Artifact, Evidence, Finding, ProposeLimits};
 
 /// First wait before a piece of work is sent again; doubles up to [`RESEND_MOST`].
 const RESEND_FIRST: Duration = Duration::from_secs(4);
@@ -617,7 +617,7 @@ impl JobMachine {
             Purpose::Solo => {
                 let mut subtask = crate::plan::Plan::solo(&task).subtasks()[0].clone();
                 subtask.key = "solo".to_owned();
-                Some(Request::Draft { subtask, task, inputs: Vec::new() })
+                Some(Request::Draft { subtask, task, inputs: self.attachments() })
             }
             Purpose::Draft { subtask } => {
                 let inputs = self.findings(subtask);
@@ -645,7 +645,26 @@ impl JobMachine {
                 evidence: contribution.evidence.clone(),
             })
         };
-        plan.before(key).into_iter().filter_map(finding).collect()
+        let mut findings = self.attachments();
+        findings.extend(plan.before(key).into_iter().filter_map(finding));
+        findings
+    }
+
+    /// What came with the task, as if an earlier subtask had found it.
+    fn attachments(&self) -> Vec<Finding> {
+        let finding = |artifact: &Artifact| Finding {
+            subtask: "attachment".to_owned(),
+            question: artifact.title(),
+            text: String::new(),
+            evidence: vec![Evidence {
+                quote: String::new(),
+                source: artifact.title(),
+                held_by: None,
+                score: 1.0,
+                artifact: Some(artifact.clone()),
+            }],
+        };
+        self.state.submission.attachments.iter().map(finding).collect()
     }
 }
 

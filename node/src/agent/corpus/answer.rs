@@ -119,6 +119,7 @@ pub(super) async fn evidence(
                 source: passage.source(),
                 held_by: Some(holder.clone()),
                 score: rounded(0.85 * own + 0.15 * passage_score.min(1.0)),
+                artifact: None,
             }
         })
         .collect();

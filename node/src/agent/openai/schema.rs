@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 const MAX_DESCRIPTION: usize = 600;
 /// Most characters of an answer.
 const MAX_ANSWER: usize = 16_000;
+/// Most characters of an answer that is taken although it is longer than was asked for; it travels as an artifact.
+const LONGEST_ANSWER: usize = 900_000;
 
 /// What a draft or refinement looks like.
 #[derive(Debug, Deserialize)]
@@ -136,7 +138,7 @@ pub(super) fn read_verdict(text: &str) -> Result<Judged, String> {
 pub(super) fn read_draft(text: &str) -> Result<Drafted, String> {
     let drafted: Drafted = parse(text)?;
     if drafted.can_answer {
-        within("an answer", &drafted.answer, MAX_ANSWER)?;
+        within("an answer", &drafted.answer, LONGEST_ANSWER)?;
     }
     if !(0.0..=1.0).contains(&drafted.confidence) {
         return Err(format!("wanted a confidence of 0 to 1, found {}", drafted.confidence));

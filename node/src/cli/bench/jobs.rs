@@ -19,6 +19,7 @@ use foa_workflows::work::{Answer, Ask, Contribution, ProposedSubtask, Usage};
 
 use super::Times;
 use crate::agent::{self, Agent, Reply};
+use crate::artifact::{ArtifactStore, Limits as ArtifactLimits, Mover};
 use crate::cli::{failed_client, load_model, terminal};
 use crate::client::{Client, Heard, new_job_id};
 use crate::config::ClientConfig;
@@ -131,9 +132,14 @@ impl Federation {
                 Kept::Local => Arc::new(SegmentStore::open(&place.join(name))?),
                 Kept::None => Arc::new(MemoryStore::default()),
             };
+            let identity = Identity::generate(name.parse().expect("a short word is a name"))?;
+            let limits = ArtifactLimits { quota: 1 << 30, keep: Duration::from_secs(3600) };
+            let artifacts = ArtifactStore::open(&place.join(format!("{name}-artifacts")), limits)?;
+            let mover = Mover::start(identity.key().clone(), Vec::new(), Vec::new(), artifacts).await?;
             let options = daemon::Options {
+                mover,
                 limits: foa_node_core::admission::Limits::default(),
-                identity: Identity::generate(name.parse().expect("a short word is a name"))?,
+                identity,
                 namespace: namespace.clone(),
                 broker: daemon::Broker { url: url.clone(), credentials: None, ca: None },
                 roles: vec![role],

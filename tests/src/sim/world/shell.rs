@@ -230,6 +230,9 @@ impl World {
                 let life = self.nodes[n].life;
                 self.after(wait, Event::Embedded { node: n, life, id, texts });
             }
+            Effect::LookUp { .. } | Effect::Admit { .. } | Effect::Fetch { .. } => {
+                unreachable!("no agent of the simulator answers with an artifact, and no job comes with one")
+            }
             Effect::Persist { .. } | Effect::Forget(_) => {
                 unreachable!("the node's shell keeps what is for the disk")
             }
