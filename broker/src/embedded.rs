@@ -4,6 +4,8 @@
 //! queues), so every node publishes again what it wants kept. There is no access control per topic: identity
 //! rests on signed envelopes. A wildcard subscription is given about a hundred retained messages and no more.
 
+mod nodelay;
+
 use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -132,7 +134,12 @@ impl Embedded {
                     return Err(StartError::Stopped { listen, reason });
                 }
                 answered = answers(listen) => match answered {
-                    Ok(()) => return Ok(broker),
+                    Ok(()) => {
+                        if let Err(error) = nodelay::set(listen) {
+                            tracing::info!(%error, "the broker's answers may take some 40 ms more than they need to");
+                        }
+                        return Ok(broker);
+                    }
                     Err(_) if Instant::now() >= deadline => return Err(StartError::Silent { listen }),
                     Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
                 }

@@ -302,7 +302,7 @@ fn samples() -> Vec<Body> {
         Body::JobRejected(Rejection { job: job(), refused: Refused::Overloaded { retry_after_ms: 5000 } }),
         Body::JobEvent(Box::new(record.clone())),
         replica(What::Append { previous: None, records: vec![record.clone()], committed: Index(0) }),
-        replica(What::Stored { last: Index(1) }),
+        replica(What::Stored { last: Index(1), committed: Index(0) }),
         replica(What::Behind { last: Index(0) }),
         replica(What::Prepare { replicas: vec![node(1), node(2), node(3)] }),
         replica(What::Promise { tip: Some(Tip { term: term(), index: Index(1) }) }),

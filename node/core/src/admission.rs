@@ -238,8 +238,8 @@ impl Shelf {
     }
 
     /// Puts something on the shelf. Returns what has to go for it; it may be the new one itself.
-    pub fn put(&mut self, job: JobId, submitter: Submitter, bytes: usize) -> Vec<JobId> {
-        self.take(&job);
+    pub fn put(&mut self, job: &JobId, submitter: &Submitter, bytes: usize) -> Vec<JobId> {
+        self.take(job);
         self.bytes += bytes;
         let (sum, jobs) = self.submitters.entry(submitter.clone()).or_default();
         *sum += bytes;
@@ -249,10 +249,10 @@ impl Shelf {
         while self.bytes > self.most_bytes || self.kept.len() > self.most {
             // By bytes, then by number; whoever asks gives way before another who has as much.
             let weight = |(who, (bytes, jobs)): &(&Submitter, &(usize, BTreeSet<JobId>))| {
-                (*bytes, jobs.len(), **who == submitter)
+                (*bytes, jobs.len(), *who == submitter)
             };
             let Some((who, (_, jobs))) = self.submitters.iter().max_by_key(weight) else { break };
-            let Some(last) = if *who == submitter { Some(&job) } else { jobs.last() }.cloned() else { break };
+            let Some(last) = if who == submitter { Some(job) } else { jobs.last() }.cloned() else { break };
             self.take(&last);
             gone.push(last);
         }

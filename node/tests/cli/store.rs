@@ -167,7 +167,7 @@ fn contents(directory: &Path) -> BTreeMap<String, Vec<Vec<u8>>> {
 }
 
 /// Sizes and places of what sled makes of its own are not ours to pin down.
-fn without_cells(shown: String) -> String {
+fn without_cells(shown: &str) -> String {
     let lines = shown.lines().filter(|line| !line.contains("of cells in"));
     lines.collect::<Vec<_>>().join("\n")
 }
@@ -183,7 +183,7 @@ fn the_doctor_sees_a_broken_record_and_cuts_only_when_told() {
         let mut command = place.command(&all);
         // Log lines have the time.
         command.env("FOA_LOG", "error");
-        without_cells(place.tidy(&command.env("FOA_DATA_DIR", place.path().join("data")).output().unwrap()))
+        without_cells(&place.tidy(&command.env("FOA_DATA_DIR", place.path().join("data")).output().unwrap()))
     };
     let mut shown = format!("# whole\n{}\n", doctor(&[]));
     let segment = journal.join("log/00000001.seg");

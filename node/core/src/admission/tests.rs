@@ -110,11 +110,11 @@ fn what_runs_already_counts_and_is_not_stopped() {
 fn whoever_has_most_on_the_shelf_gives_way() {
     let mut shelf = Shelf::new(10, 1000);
     for n in 0..5 {
-        assert_eq!(shelf.put(job(n), node(1), 200), []);
+        assert_eq!(shelf.put(&job(n), &node(1), 200), []);
     }
-    assert_eq!(shelf.put(job(5), node(1), 100), [job(5)], "its own");
-    assert_eq!(shelf.put(job(6), node(2), 100), [job(4)], "another's, who has more");
-    assert_eq!(shelf.put(job(7), node(2), 2000), [job(7)], "larger than all there is");
+    assert_eq!(shelf.put(&job(5), &node(1), 100), [job(5)], "its own");
+    assert_eq!(shelf.put(&job(6), &node(2), 100), [job(4)], "another's, who has more");
+    assert_eq!(shelf.put(&job(7), &node(2), 2000), [job(7)], "larger than all there is");
     assert_eq!(shelf.load(), (5, 900));
     shelf.take(&job(6));
     assert_eq!(shelf.load(), (4, 800));
@@ -236,7 +236,7 @@ proptest! {
         let mut kept: BTreeMap<JobId, usize> = BTreeMap::new();
         for (who, n, bytes) in puts {
             kept.insert(job(n), bytes);
-            for gone in shelf.put(job(n), node(who), bytes) {
+            for gone in shelf.put(&job(n), &node(who), bytes) {
                 kept.remove(&gone);
             }
             let bytes = kept.values().sum::<usize>();

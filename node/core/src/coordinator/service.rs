@@ -89,7 +89,7 @@ impl NodeMachine {
         self.coordinator.admission.leave(job);
         if let Some(held) = self.coordinator.jobs.get_mut(job) {
             held.machine = None;
-            held.replica.tell_committed();
+            held.replica.complete();
         }
         self.publish_result(job);
         self.status_changed();

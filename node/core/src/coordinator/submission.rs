@@ -193,7 +193,7 @@ impl NodeMachine {
             return;
         }
         let bytes = serde_json::to_vec(&waiting.submission).map_or(0, |bytes| bytes.len());
-        let gone = self.coordinator.shelf.put(job.clone(), waiting.owner.clone(), bytes);
+        let gone = self.coordinator.shelf.put(&job, &waiting.owner, bytes);
         self.coordinator.waiting_timers.insert((waiting.due, job.clone()));
         self.coordinator.waiting.insert(job, waiting);
         for job in gone {

@@ -14,8 +14,8 @@ pub(super) struct Holding {
     peers: BTreeMap<NodeId, Peer>,
     /// The first record of our own term: nothing counts as committed by acknowledgements below it.
     first: Index,
-    /// Whether the others should hear how far the log is committed although there is nothing new in it.
-    tell: bool,
+    /// Whether the log is complete: the others must hear that all of it counts, though there is nothing new in it.
+    over: bool,
 }
 
 /// Another replica, as its holder sees it.
@@ -23,6 +23,8 @@ pub(super) struct Holding {
 struct Peer {
     stored: Index,
     sent: Index,
+    /// What it knows to be committed.
+    committed: Index,
     again: Time,
     wait: Duration,
 }
@@ -31,13 +33,19 @@ impl Holding {
     pub(super) fn new(replicas: &[NodeId], me: &NodeId, first: Index, now: Time) -> Self {
         // What comes before our own term the others may have or not; the first answer tells.
         let sent = Index(first.0 - 1);
-        let peer = || Peer { stored: Index(0), sent, again: now + RESEND_FIRST, wait: RESEND_FIRST };
+        let peer = || Peer {
+            stored: Index(0),
+            sent,
+            committed: Index(0),
+            again: now + RESEND_FIRST,
+            wait: RESEND_FIRST,
+        };
         let others = replicas.iter().filter(|node| *node != me);
-        Self { peers: others.map(|node| (node.clone(), peer())).collect(), first, tell: false }
+        Self { peers: others.map(|node| (node.clone(), peer())).collect(), first, over: false }
     }
 
     pub(super) fn wake(&self, last: Index) -> Option<Time> {
-        self.peers.values().filter(|peer| peer.stored < last).map(|peer| peer.again).min()
+        self.peers.values().filter(|peer| peer.lacks(last, self.over)).map(|peer| peer.again).min()
     }
 
     /// The last index that we and enough others hold.
@@ -49,6 +57,13 @@ impl Holding {
 
     fn held_by_all(&self, last: Index) -> Index {
         self.peers.values().map(|peer| peer.stored).min().unwrap_or(last)
+    }
+}
+
+impl Peer {
+    /// Whether it must hear from us again.
+    fn lacks(&self, last: Index, over: bool) -> bool {
+        self.stored < last || (over && self.committed < last)
     }
 }
 
@@ -75,15 +90,18 @@ impl Replica {
         let mut out = Outputs::new();
         let last = self.last();
         let Role::Holder(holding) = &mut self.role else { return out };
-        let tell = std::mem::take(&mut holding.tell);
+        let over = holding.over;
         let mut due = Vec::new();
         for (node, peer) in &mut holding.peers {
-            if peer.sent < last || tell {
+            if peer.sent < last {
                 if peer.stored == peer.sent {
                     (peer.again, peer.wait) = (now + RESEND_FIRST, RESEND_FIRST);
                 }
                 due.push((node.clone(), peer.sent));
                 peer.sent = last;
+            } else if over && peer.lacks(last, over) {
+                (peer.again, peer.wait) = (now + RESEND_FIRST, RESEND_FIRST);
+                due.push((node.clone(), peer.sent));
             }
         }
         for (node, sent) in due {
@@ -92,10 +110,10 @@ impl Replica {
         out
     }
 
-    /// Tells the others how far the log is committed: it is over, and nothing else will.
-    pub fn tell_committed(&mut self) {
+    /// The log is complete, and all of it counts. [`Replica::flush`] tells the others.
+    pub fn complete(&mut self) {
         if let Role::Holder(holding) = &mut self.role {
-            holding.tell = true;
+            holding.over = true;
         }
     }
 
@@ -120,9 +138,10 @@ impl Replica {
             return;
         }
         let Role::Holder(holding) = &mut self.role else { return };
+        let over = holding.over;
         let mut due = Vec::new();
         for (node, peer) in &mut holding.peers {
-            if peer.stored < last && peer.again <= now {
+            if peer.lacks(last, over) && peer.again <= now {
                 peer.wait = (peer.wait * 2).min(RESEND_MOST);
                 peer.again = now + peer.wait;
                 if there(node) {
@@ -151,7 +170,14 @@ impl Replica {
         }
     }
 
-    pub(super) fn stored(&mut self, from: &NodeId, term: &Term, last: Index, out: &mut Outputs) {
+    pub(super) fn stored(
+        &mut self,
+        from: &NodeId,
+        term: &Term,
+        last: Index,
+        committed: Index,
+        out: &mut Outputs,
+    ) {
         let end = self.last();
         if self.promised.as_ref() != Some(term) || last > end {
             return;
@@ -159,6 +185,7 @@ impl Replica {
         let Role::Holder(holding) = &mut self.role else { return };
         let Some(peer) = holding.peers.get_mut(from) else { return };
         peer.stored = peer.stored.max(last);
+        peer.committed = peer.committed.max(committed.min(end));
         peer.sent = peer.sent.max(last);
         self.count(out);
     }
@@ -197,7 +224,7 @@ impl Replica {
 impl Holding {
     /// What makes two of them different, times aside.
     pub(super) fn key(&self) -> String {
-        let peers: Vec<_> = self.peers.iter().map(|(id, p)| (id, p.stored, p.sent)).collect();
-        format!("{:?}{:?}{:?}", peers, self.first, self.tell)
+        let peers: Vec<_> = self.peers.iter().map(|(id, p)| (id, p.stored, p.sent, p.committed)).collect();
+        format!("{:?}{:?}{:?}", peers, self.first, self.over)
     }
 }

@@ -33,6 +33,9 @@ pub enum What {
     Stored {
         /// The last index that is the same.
         last: Index,
+        /// The last index I know to be committed.
+        #[serde(default)]
+        committed: Index,
     },
     /// A replica: I cannot attach this; send what follows `last`.
     Behind {

@@ -246,14 +246,14 @@ impl Replica {
         let Message { term, what, .. } = message;
         match what {
             What::Append { previous, records, committed } if *from == term.holder => {
-                self.append(term, previous, records, committed, &mut out);
+                self.append(term, previous.as_ref(), records, committed, &mut out);
             }
             What::Prepare { replicas: _ } if *from == term.holder => self.prepare(term, alive, &mut out),
             What::Fetch { after } if self.promised.as_ref() == Some(&term) => {
                 let what = What::Records { previous: self.tip_at(after), records: chunk(&self.log, after) };
                 self.send(from, term, what, &mut out);
             }
-            What::Stored { last } => self.stored(from, &term, last, &mut out),
+            What::Stored { last, committed } => self.stored(from, &term, last, committed, &mut out),
             What::Behind { last } => self.behind(from, &term, last, now, &mut out),
             What::Promise { tip } => self.promise(from, &term, tip, now, &mut out),
             What::Records { previous, records } => {
@@ -269,7 +269,7 @@ impl Replica {
     fn append(
         &mut self,
         term: Term,
-        previous: Option<Tip>,
+        previous: Option<&Tip>,
         records: Vec<Record>,
         committed: Index,
         out: &mut Outputs,
@@ -278,19 +278,19 @@ impl Replica {
             return self.send(&term.holder.clone(), term, What::Refuse { higher }, out);
         }
         let to = term.holder.clone();
-        let before = previous.as_ref().map_or(Index(0), |tip| tip.index);
+        let before = previous.map_or(Index(0), |tip| tip.index);
         if !gap_free(&records, before) || records.iter().any(|r| r.term > term) || to == self.me {
             return;
         }
         self.follow(&term, out);
-        if !self.attaches(previous.as_ref()) {
+        if !self.attaches(previous) {
             let last = if self.last() < before { self.last() } else { self.committed };
             return self.send(&to, term, What::Behind { last }, out);
         }
         let last = records.last().map_or(before, |record| record.index);
         if self.adopt(records, out) {
             self.advance(committed.min(last), out);
-            self.send(&to, term, What::Stored { last }, out);
+            self.send(&to, term, What::Stored { last, committed: self.committed }, out);
         }
     }
 

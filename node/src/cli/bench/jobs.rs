@@ -14,6 +14,7 @@ use foa_capability::skills::Skill;
 use foa_capability::{AgentProfile, Effects};
 use foa_node_core::status::Role;
 use foa_wire::{JobId, Namespace};
+use foa_workflows::GivenPlan;
 use foa_workflows::job::JobSubmission;
 use foa_workflows::work::{Answer, Ask, Contribution, ProposedSubtask, Usage};
 
@@ -31,8 +32,8 @@ use crate::store::{MemoryStore, SegmentStore, Store};
 
 /// Run jobs through a whole federation in this process, and count
 ///
-/// A broker, a coordinator and a worker whose agent answers at once. It proposes a chain of steps; each step is a message to
-/// the worker and back, and nothing leaves the coordinator before it is on disk.
+/// A broker, a coordinator and a worker whose agent answers at once. A job brings its plan, a chain of steps; each step is a
+/// message to the worker and back, and nothing leaves the coordinator before it is on disk.
 #[derive(clap::Args)]
 #[command(
     after_help = "Example:\n  foa bench jobs\n  foa bench jobs --in-flight 1 --jobs 200 --json\n  foa bench jobs --durability none"
@@ -152,7 +153,7 @@ impl Federation {
             };
             daemon::start(options).await
         };
-        let stub: Arc<dyn Agent> = Arc::new(Stub { steps: args.steps });
+        let stub: Arc<dyn Agent> = Arc::new(Stub);
         let worker = start("worker", Role::Worker, vec![stub]).await.map_err(Failure::broken)?;
         let coordinator =
             start("coordinator", Role::Coordinator, Vec::new()).await.map_err(Failure::broken)?;
@@ -175,7 +176,7 @@ impl Federation {
         };
         let mut client = Client::connect_as(config, identity).await.map_err(failed_client)?;
         client.follow_results().await.map_err(failed_client)?;
-        let submission = job();
+        let submission = job(args.steps);
         // The texts are embedded once, and all caches are as warm as in a node that has run for a while.
         let warm_up = Run { jobs: args.in_flight, ..Run::of(args) };
         warm_up.go(&mut client, &submission).await?;
@@ -281,17 +282,18 @@ impl Run {
     }
 }
 
-/// A job whose steps nobody refines.
-fn job() -> JobSubmission {
+/// A job whose steps are known and nobody refines.
+fn job(steps: usize) -> JobSubmission {
     JobSubmission {
         team: Some(1),
         rounds: Some(0),
+        plan: Some(chain(steps)),
         ..JobSubmission::of("Measure how many jobs this machine carries")
     }
 }
 
 /// So many steps in a row.
-fn chain(steps: usize) -> Answer {
+fn chain(steps: usize) -> GivenPlan {
     let key = |n: usize| format!("s{n}");
     let subtasks = (1..=steps).map(|n| ProposedSubtask {
         key: key(n),
@@ -299,13 +301,11 @@ fn chain(steps: usize) -> Answer {
         ..ProposedSubtask::default()
     });
     let edges = (1..steps).map(|n| [key(n), key(n + 1)]).collect();
-    Answer::Proposal { subtasks: subtasks.collect(), edges }
+    GivenPlan { subtasks: subtasks.collect(), edges }
 }
 
 /// An agent that answers at once.
-struct Stub {
-    steps: usize,
-}
+struct Stub;
 
 #[async_trait]
 impl Agent for Stub {
@@ -336,8 +336,7 @@ impl Agent for Stub {
                 complete: true,
                 ..Contribution::default()
             }),
-            Ask::Propose { .. } => chain(self.steps),
-            Ask::Judge { .. } | Ask::Synthesise { .. } => {
+            Ask::Propose { .. } | Ask::Judge { .. } | Ask::Synthesise { .. } => {
                 return Ok(Reply::declined("only steps are measured"));
             }
         };
