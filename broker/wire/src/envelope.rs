@@ -229,7 +229,6 @@ fn class_rules(header: &Header, arrived: &Topic, now: Time) -> Result<(), Reason
         Topic::Card(agent) => Some(agent.node()),
         Topic::CardUpdates(node) | Topic::Status(node) => Some(node),
         Topic::Jobs
-        | Topic::JobLog(_)
         | Topic::JobEvents(_)
         | Topic::JobProgress(_)
         | Topic::JobControl(_)

@@ -51,8 +51,6 @@ impl fmt::Display for Namespace {
 pub enum Topic {
     /// `orchestrator/jobs`: submitter → coordinators.
     Jobs,
-    /// `jobs/{job}/log`: holder → replicas.
-    JobLog(JobId),
     /// `jobs/{job}/events`: holder → watchers, committed records only.
     JobEvents(JobId),
     /// `jobs/{job}/progress`: anyone working → watchers; may be lost.
@@ -112,7 +110,6 @@ impl Topic {
         match self {
             Self::JobProgress(_) => Qos::AtMostOnce,
             Self::Jobs
-            | Self::JobLog(_)
             | Self::JobEvents(_)
             | Self::JobControl(_)
             | Self::Result(_)
@@ -140,8 +137,7 @@ impl Topic {
             Self::Jobs | Self::JobControl(_) | Self::Tasks(_) | Self::Inbox(_) | Self::Calls => {
                 Class::Command
             }
-            Self::JobLog(_)
-            | Self::JobEvents(_)
+            Self::JobEvents(_)
             | Self::JobProgress(_)
             | Self::Result(_)
             | Self::Channel(_)
@@ -176,7 +172,6 @@ impl fmt::Display for Topic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Jobs => f.write_str("orchestrator/jobs"),
-            Self::JobLog(job) => write!(f, "jobs/{job}/log"),
             Self::JobEvents(job) => write!(f, "jobs/{job}/events"),
             Self::JobProgress(job) => write!(f, "jobs/{job}/progress"),
             Self::JobControl(job) => write!(f, "jobs/{job}/control"),
@@ -210,7 +205,6 @@ impl FromStr for Topic {
         let levels: Vec<&str> = text.split('/').collect();
         Ok(match levels.as_slice() {
             ["orchestrator", "jobs"] => Self::Jobs,
-            ["jobs", job, "log"] => Self::JobLog(id(job)?),
             ["jobs", job, "events"] => Self::JobEvents(id(job)?),
             ["jobs", job, "progress"] => Self::JobProgress(id(job)?),
             ["jobs", job, "control"] => Self::JobControl(id(job)?),
@@ -245,8 +239,6 @@ pub enum Filter {
     Controls,
     /// `jobs/+/events`: committed records of any job.
     AllJobEvents,
-    /// `jobs/+/log`: logs of any job.
-    Logs,
     /// `result/+`: every result.
     Results,
     /// `#`: everything under the namespace, for people who watch.
@@ -265,7 +257,6 @@ impl Filter {
             Self::Statuses => "nodes/+/status".to_owned(),
             Self::Controls => "jobs/+/control".to_owned(),
             Self::AllJobEvents => "jobs/+/events".to_owned(),
-            Self::Logs => "jobs/+/log".to_owned(),
             Self::Results => "result/+".to_owned(),
             Self::Everything => "#".to_owned(),
         };
@@ -283,7 +274,6 @@ impl Filter {
             Self::Statuses => matches!(topic, Topic::Status(_)),
             Self::Controls => matches!(topic, Topic::JobControl(_)),
             Self::AllJobEvents => matches!(topic, Topic::JobEvents(_)),
-            Self::Logs => matches!(topic, Topic::JobLog(_)),
             Self::Results => matches!(topic, Topic::Result(_)),
             Self::Everything => true,
         }

@@ -294,14 +294,7 @@ impl NodeMachine {
                 self.refuse("out-of-place", from.to_string(), topic.to_string(), detail, now);
             }
             // What others watch passes us by.
-            (
-                Topic::JobEvents(_)
-                | Topic::JobProgress(_)
-                | Topic::JobLog(_)
-                | Topic::Result(_)
-                | Topic::Enforcement,
-                _,
-            ) => {}
+            (Topic::JobEvents(_) | Topic::JobProgress(_) | Topic::Result(_) | Topic::Enforcement, _) => {}
             (
                 Topic::Jobs | Topic::JobControl(_) | Topic::Channel(_) | Topic::Calls | Topic::CardUpdates(_),
                 body,

@@ -288,11 +288,9 @@ impl Lanes {
 fn lane(topic: &Topic) -> usize {
     let (kind, id) = match topic {
         Topic::Jobs => (0, ""),
-        Topic::JobLog(job)
-        | Topic::JobEvents(job)
-        | Topic::JobProgress(job)
-        | Topic::JobControl(job)
-        | Topic::Result(job) => (1, job.as_str()),
+        Topic::JobEvents(job) | Topic::JobProgress(job) | Topic::JobControl(job) | Topic::Result(job) => {
+            (1, job.as_str())
+        }
         Topic::Tasks(agent) | Topic::Card(agent) => (2, agent.agent().as_str()),
         Topic::Inbox(_) => (3, ""),
         Topic::Channel(cluster) => (4, cluster.as_str()),

@@ -136,7 +136,6 @@ impl Broker {
                 | Filter::Statuses
                 | Filter::Controls
                 | Filter::AllJobEvents
-                | Filter::Logs
                 | Filter::Results
                 | Filter::Everything => leave(&mut self.wild, filter, peer),
             }

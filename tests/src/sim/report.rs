@@ -42,7 +42,6 @@ impl Traffic {
         count.1 += bytes;
         let of_job = match &message.topic {
             Topic::Jobs
-            | Topic::JobLog(_)
             | Topic::JobEvents(_)
             | Topic::JobProgress(_)
             | Topic::JobControl(_)

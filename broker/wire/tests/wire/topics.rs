@@ -10,7 +10,6 @@ fn every_topic(agent: &AgentId, job: &JobId, cluster: &ClusterId) -> Vec<Topic> 
     let node = agent.node().clone();
     vec![
         Topic::Jobs,
-        Topic::JobLog(job.clone()),
         Topic::JobEvents(job.clone()),
         Topic::JobProgress(job.clone()),
         Topic::JobControl(job.clone()),
@@ -49,7 +48,6 @@ fn topics_have_the_names_of_the_protocol() {
     let a = atlas();
     let wanted = [
         "foa/orchestrator/jobs".to_owned(),
-        "foa/jobs/job-00000001/log".to_owned(),
         "foa/jobs/job-00000001/events".to_owned(),
         "foa/jobs/job-00000001/progress".to_owned(),
         "foa/jobs/job-00000001/control".to_owned(),
@@ -75,7 +73,6 @@ fn a_filter_takes_what_the_broker_would_deliver_to_it() {
         Filter::Statuses,
         Filter::Controls,
         Filter::AllJobEvents,
-        Filter::Logs,
         Filter::Results,
         Filter::Everything,
     ];
@@ -104,8 +101,8 @@ fn what_is_no_topic_of_ours_is_refused() {
         "foax/orchestrator/jobs".to_owned(),
         "foa/orchestrator/jobs/".to_owned(),
         "/foa/orchestrator/jobs".to_owned(),
-        "foa/jobs/short/log".to_owned(),
-        "foa/jobs/job-00000001/logs".to_owned(),
+        "foa/jobs/short/events".to_owned(),
+        "foa/jobs/job-00000001/log".to_owned(),
         "foa/nodes/atlas/inbox".to_owned(),
         format!("foa/agents/{a}/+/tasks"),
         format!("foa/agents/calc/{a}/tasks"),
