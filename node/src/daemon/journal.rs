@@ -21,7 +21,9 @@ enum Write {
 
 /// The writing side of a node's store.
 pub(super) struct Journal {
-    writes: blocking::Sender<Write>,
+    /// What one turn of the loop wrote so far: it reaches the disk together.
+    turn: Vec<Write>,
+    writes: blocking::Sender<Vec<Write>>,
     synced: mpsc::UnboundedReceiver<Result<u64, StoreError>>,
 }
 
@@ -33,16 +35,23 @@ impl Journal {
             .name("foa-journal".to_owned())
             .spawn(move || run(&*store, &meter, &waiting, &done))
             .expect("the operating system has room for one more thread");
-        Self { writes, synced }
+        Self { turn: Vec::new(), writes, synced }
     }
 
-    pub(super) fn append(&self, seq: u64, record: Box<NodeRecord>) {
-        // A writer that is gone has said why through `synced`.
-        let _ = self.writes.send(Write::Record { seq, record });
+    pub(super) fn append(&mut self, seq: u64, record: Box<NodeRecord>) {
+        self.turn.push(Write::Record { seq, record });
     }
 
-    pub(super) fn forget(&self, stream: node_core::Stream) {
-        let _ = self.writes.send(Write::Forget(stream));
+    pub(super) fn forget(&mut self, stream: node_core::Stream) {
+        self.turn.push(Write::Forget(stream));
+    }
+
+    /// Hands the turn to the disk.
+    pub(super) fn end_turn(&mut self) {
+        if !self.turn.is_empty() {
+            // A writer that is gone has said why through `synced`.
+            let _ = self.writes.send(std::mem::take(&mut self.turn));
+        }
     }
 
     /// The last record that is on disk, each time it grows; an error ends the node. Cancel-safe.
@@ -54,7 +63,7 @@ impl Journal {
 fn run(
     store: &dyn Store,
     meter: &Meter,
-    waiting: &blocking::Receiver<Write>,
+    waiting: &blocking::Receiver<Vec<Write>>,
     done: &mpsc::UnboundedSender<Result<u64, StoreError>>,
 ) {
     let mut batches = 0u64;
@@ -63,7 +72,7 @@ fn run(
             weigh(store, meter);
         }
         batches += 1;
-        let batch: Vec<Write> = std::iter::once(first).chain(waiting.try_iter()).collect();
+        let batch: Vec<Write> = std::iter::once(first).chain(waiting.try_iter()).flatten().collect();
         match write(store, meter, batch) {
             Ok(None) => {}
             Ok(Some(last)) => {

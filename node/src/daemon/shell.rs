@@ -276,6 +276,7 @@ impl Shell {
                 None => self.effect(effect).await?,
             }
         }
+        self.parts.journal.end_turn();
         if let Some(ack) = ack {
             if self.appended > self.synced {
                 self.held.push_back(Held { after: self.appended, what: Due::Ack(ack) });
@@ -295,6 +296,7 @@ impl Shell {
                 None => {}
             }
         }
+        self.parts.journal.end_turn();
         Ok(())
     }
 

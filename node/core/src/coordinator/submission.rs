@@ -132,12 +132,13 @@ impl NodeMachine {
             // Promised to somebody, or to us, with nothing written yet.
             return held.replica.holds() && self.waiting_won(job, submission, owner, now);
         };
+        let same = asked == (submission, owner);
+        // While a holder is there it answers.
         let speaks = held.replica.holds() || !self.holder_alive(held);
-        if !speaks {
-        } else if asked == (submission, owner) {
-            self.announce(job, now);
-        } else {
-            self.reject(job.clone(), owner.cloned(), Refused::Conflict, now);
+        match (speaks, same) {
+            (false, _) => {}
+            (true, true) => self.announce(job, now),
+            (true, false) => self.reject(job.clone(), owner.cloned(), Refused::Conflict, now),
         }
         true
     }
