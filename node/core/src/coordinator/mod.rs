@@ -1,9 +1,9 @@
 //! The jobs this node holds or keeps a copy of, and submissions it would take if the one before it stays silent.
 //!
-//! - [`submission`]: taking a job, keeping it for another coordinator, turning it away
-//! - [`replication`]: messages between the replicas of a job, taking over, stepping down
-//! - [`perform`]: what a job wants done, once the records that stand before it are committed
-//! - [`service`]: what owners, members and clients ask of a job; results and how long they are kept
+//! - `submission`: taking a job, keeping it for another coordinator, turning it away
+//! - `replication`: messages between the replicas of a job, taking over, stepping down
+//! - `perform`: what a job wants done, once the records that stand before it are committed
+//! - `service`: what owners, members and clients ask of a job; results and how long they are kept
 
 mod perform;
 mod replication;
