@@ -5,28 +5,13 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::broker::Kind;
-use crate::federation::{Federation, PATIENCE, list};
-use crate::gate::{ANSWER, Gate, Held};
-use crate::process::Process;
+use crate::federation::{Federation, list};
+use crate::gate::Gate;
+use crate::halfway::{completed, in_the_middle};
 use crate::proxy::{Link, Proxy};
 
-const TASK: &str = "Describe the harbour of Eskby";
 const FAILURES: [Link; 5] =
     [Link::Cut, Link::Stalled, Link::Deaf, Link::Mute, Link::Slow(Duration::from_millis(150))];
-
-/// A job that stands still in the middle, with both drafts held.
-fn in_the_middle(federation: &Federation, gate: &Gate, job: &str) -> (Process, Vec<Held>) {
-    let submitted = federation.begin(&["submit", "--job", job, "--team", "1", "--json", TASK]);
-    let held = gate.holds(2);
-    (submitted, held)
-}
-
-fn completed(submitted: Process, job: &str) -> Value {
-    let result = submitted.end(2 * PATIENCE).json();
-    assert_eq!((&result["job"], &result["status"]), (&job.into(), &"completed".into()), "{result:#}");
-    assert!(result["answer"].as_str().unwrap().contains(ANSWER), "{result:#}");
-    result
-}
 
 #[test]
 fn a_job_outlives_every_failure_of_its_holders_link() {

@@ -17,6 +17,7 @@ mod failures;
 mod federation;
 mod game;
 mod gate;
+mod halfway;
 mod hostile;
 mod kills;
 mod links;

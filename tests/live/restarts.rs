@@ -4,11 +4,9 @@ use serde_json::Value;
 
 use crate::broker::Kind;
 use crate::federation::{Federation, PATIENCE, list};
-use crate::gate::{ANSWER, Gate, Held};
-use crate::process::Process;
+use crate::gate::Gate;
+use crate::halfway::{completed, in_the_middle};
 use crate::wire::Wire;
-
-const TASK: &str = "Describe the harbour of Eskby";
 
 /// A coordinator without agents, and nodes whose agent thinks behind the gate, each with a model of the node's name.
 fn harbours(gate: &Gate, thinkers: &[&str]) -> Option<Federation> {
@@ -21,20 +19,6 @@ fn harbours(gate: &Gate, thinkers: &[&str]) -> Option<Federation> {
     federation.ready(thinkers);
     federation.agents(thinkers.len());
     Some(federation)
-}
-
-/// Submits a job that one agent works on, and waits until it thinks about its own answer to the whole and about its part.
-fn in_the_middle(federation: &Federation, gate: &Gate, job: &str) -> (Process, Vec<Held>) {
-    let submitted = federation.begin(&["submit", "--job", job, "--team", "1", "--json", TASK]);
-    let held = gate.holds(2);
-    (submitted, held)
-}
-
-fn completed(submitted: Process, job: &str) -> Value {
-    let result = submitted.end(2 * PATIENCE).json();
-    assert_eq!((&result["job"], &result["status"]), (&job.into(), &"completed".into()), "{result:#}");
-    assert!(result["answer"].as_str().unwrap().contains(ANSWER), "{result:#}");
-    result
 }
 
 /// How often each step stands in the job's log.

@@ -11,11 +11,10 @@ use crate::broker::Kind;
 use crate::federation::{Federation, PATIENCE, list};
 use crate::game::COORDINATORS;
 use crate::gate::{ANSWER, Gate, Held};
+use crate::halfway::in_the_middle;
 use crate::process::Process;
 use crate::proxy::{Link, Proxy};
 use crate::submitter::Submitter;
-
-const TASK: &str = "Describe the harbour of Eskby";
 
 /// Three coordinators, each with a way to the broker of its own, and a job that stands still in the middle.
 struct Stage {
@@ -41,9 +40,7 @@ impl Stage {
 
     /// The submission, what is held of it, and which coordinator holds it.
     fn begin(&self, job: &str) -> (Process, Vec<Held>, usize) {
-        let args = ["submit", "--job", job, "--team", "1", "--json", TASK];
-        let submitted = self.federation.begin(&args);
-        let held = self.gate.holds(2);
+        let (submitted, held) = in_the_middle(&self.federation, &self.gate, job);
         let shown = self.federation.json(&["jobs", "show", job, "--json"]);
         let term = &shown["summary"]["term"];
         assert_eq!(term["number"], 1, "{shown:#}");

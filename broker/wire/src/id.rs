@@ -4,10 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest, Sha256};
 
 use crate::PublicKey;
+use crate::text::{debug_as_text, serde_as_text};
 
 /// A text that is not the id it was taken for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,30 +21,6 @@ impl InvalidId {
     fn new(wanted: &'static str, found: &str) -> Self {
         Self { wanted, found: found.chars().take(100).collect() }
     }
-}
-
-/// Serialises an id as its text and reads it back through `FromStr`.
-macro_rules! text_id {
-    ($name:ident) => {
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-                text.parse().map_err(de::Error::custom)
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{self}")
-            }
-        }
-    };
 }
 
 /// An id that is one checked piece of text.
@@ -77,7 +53,8 @@ macro_rules! plain_id {
             }
         }
 
-        text_id!($name);
+        serde_as_text!($name);
+        debug_as_text!($name);
     };
 }
 
@@ -245,7 +222,8 @@ impl fmt::Display for NodeId {
     }
 }
 
-text_id!(NodeId);
+serde_as_text!(NodeId);
+debug_as_text!(NodeId);
 
 /// An agent of a node: `{agent}@{node id}`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -297,4 +275,5 @@ impl fmt::Display for AgentId {
     }
 }
 
-text_id!(AgentId);
+serde_as_text!(AgentId);
+debug_as_text!(AgentId);

@@ -20,6 +20,7 @@ pub mod jws;
 pub mod order;
 pub mod refusal;
 pub mod sign;
+mod text;
 pub mod time;
 pub mod topic;
 

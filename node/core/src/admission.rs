@@ -158,7 +158,8 @@ impl Admission {
 
     /// The job that a free slot goes to; it counts as running from now on.
     pub fn next(&mut self, now: Time) -> Option<JobId> {
-        if self.running >= self.limits.max_running {
+        // Asked after every input of a node: mostly nothing waits.
+        if self.waiting() == 0 || self.running >= self.limits.max_running {
             return None;
         }
         // The oldest of one submitter and priority comes before the others of both.

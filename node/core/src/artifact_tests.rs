@@ -3,26 +3,20 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use foa_capability::{AgentProfile, Effects, Offer, Vector};
-use foa_wire::{
-    AgentId, ArtifactId, Boot, Connection, NodeId, NodeKey, PeerAddress, Term, Time, Topic, WorkId,
-};
+use foa_wire::{AgentId, ArtifactId, Boot, Connection, NodeId, PeerAddress, Term, Time, Topic, WorkId};
 use foa_workflows::plan::Plan;
 use foa_workflows::request::{Request, Work, WorkOutcome};
 use foa_workflows::work::{Answer, Artifact, Contribution, Evidence, Finding, Usage};
 
 use crate::artifact::{ArtifactAsk, ArtifactKeep, ArtifactOffer, Offered, Source};
 use crate::body::Body;
-use crate::effect::{Advertised, Effect, Input, Output, Received};
-use crate::machine::{Config, Identity, NodeMachine};
+use crate::effect::{Effect, Input, Output, Received};
+use crate::fixture::{agent, config, identity};
+use crate::machine::NodeMachine;
 use crate::status::Role;
 
 const NOW: Time = Time::from_millis(1_000_000);
 const ID: ArtifactId = ArtifactId::from_bytes([7; 32]);
-
-fn identity(name: &str, seed: u8) -> Identity {
-    Identity::new(name.parse().unwrap(), NodeKey::from_seed([seed; 32]))
-}
 
 fn holder() -> NodeId {
     identity("holder", 1).id().clone()
@@ -38,30 +32,8 @@ fn address() -> PeerAddress {
 
 /// A connected node with one agent.
 fn node(roles: &[Role]) -> NodeMachine {
-    let config = Config {
-        roles: roles.iter().copied().collect(),
-        operators: BTreeSet::new(),
-        coordinators: BTreeSet::new(),
-        accept_unsigned: false,
-        model: "test/2@0123456789ab".parse().unwrap(),
-        version: String::new(),
-        limits: crate::admission::Limits::default(),
-        max_queue: 10,
-    };
-    let mut node = NodeMachine::new(identity("worker", 3), config, Boot(1), Vec::new());
-    let profile = AgentProfile {
-        name: "agent".parse().unwrap(),
-        description: "answers".to_owned(),
-        skills: Vec::new(),
-        policies: BTreeSet::new(),
-        offer: Offer { concurrency: 1, ..Offer::default() },
-        spec: None,
-        effects: Effects::Read,
-        kind: "test".to_owned(),
-        base_model: None,
-    };
-    let vectors = vec![Vector::new(vec![1.0, 0.0]).unwrap()];
-    node.handle(Input::Advertise(vec![Advertised { profile, vectors }]), NOW);
+    let mut node = NodeMachine::new(identity("worker", 3), config(roles), Boot(1), Vec::new());
+    node.handle(Input::Advertise(vec![agent()]), NOW);
     node.handle(Input::Reachable(vec![address()]), NOW);
     node.handle(Input::Connected { connection: Connection(1) }, NOW);
     node

@@ -1,25 +1,20 @@
 //! Tests of who may do what: a stranger with a valid key of its own is still a stranger.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use foa_capability::{AgentProfile, Effects, Offer, Vector};
-use foa_wire::{AgentId, Boot, Connection, JobId, NodeId, NodeKey, Term, Time, Topic, WorkId};
+use foa_wire::{AgentId, Boot, Connection, JobId, NodeId, Term, Time, Topic, WorkId};
 use foa_workflows::JobSubmission;
 use foa_workflows::job::{Accepted, Control, Durability};
 use foa_workflows::request::{Request, Work};
 use foa_workflows::work::ProposeLimits;
 
 use crate::body::Body;
-use crate::effect::{Advertised, Effect, Input, Output, Received};
-use crate::machine::{Config, Identity, NodeMachine};
+use crate::effect::{Effect, Input, Output, Received};
+use crate::fixture::{agent, config, identity};
+use crate::machine::NodeMachine;
 use crate::status::Role;
 
 const NOW: Time = Time::from_millis(1_000_000);
-
-fn identity(name: &str, seed: u8) -> Identity {
-    Identity::new(name.parse().unwrap(), NodeKey::from_seed([seed; 32]))
-}
 
 fn stranger() -> NodeId {
     identity("stranger", 66).id().clone()
@@ -27,30 +22,13 @@ fn stranger() -> NodeId {
 
 /// A connected coordinator with one agent.
 fn node() -> NodeMachine {
-    let config = Config {
-        roles: BTreeSet::from([Role::Coordinator, Role::Worker]),
-        operators: BTreeSet::new(),
-        coordinators: BTreeSet::new(),
-        accept_unsigned: false,
-        model: "test/2@0123456789ab".parse().unwrap(),
-        version: String::new(),
-        limits: crate::admission::Limits::default(),
-        max_queue: 10,
-    };
-    let mut node = NodeMachine::new(identity("holder", 1), config, Boot(1), Vec::new());
-    let profile = AgentProfile {
-        name: "agent".parse().unwrap(),
-        description: "answers".to_owned(),
-        skills: Vec::new(),
-        policies: BTreeSet::new(),
-        offer: Offer { concurrency: 1, ..Offer::default() },
-        spec: None,
-        effects: Effects::Read,
-        kind: "test".to_owned(),
-        base_model: None,
-    };
-    let vectors = vec![Vector::new(vec![1.0, 0.0]).unwrap()];
-    node.handle(Input::Advertise(vec![Advertised { profile, vectors }]), NOW);
+    let mut node = NodeMachine::new(
+        identity("holder", 1),
+        config(&[Role::Coordinator, Role::Worker]),
+        Boot(1),
+        Vec::new(),
+    );
+    node.handle(Input::Advertise(vec![agent()]), NOW);
     node.handle(Input::Connected { connection: Connection(1) }, NOW);
     // Nobody confirms its directory; after a while it trusts it.
     node.handle(Input::Tick, NOW + Duration::from_secs(2));

@@ -18,6 +18,8 @@ mod authority;
 pub mod body;
 pub mod coordinator;
 pub mod effect;
+#[cfg(test)]
+mod fixture;
 pub mod gossip;
 pub mod journal;
 pub mod machine;

@@ -651,13 +651,12 @@ impl NodeMachine {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
 
-    use foa_wire::{Boot, Connection, NodeKey};
+    use foa_wire::{Boot, Connection};
 
     use super::*;
     use crate::effect::{Input, Output, Received};
-    use crate::machine::Identity;
+    use crate::fixture::{config, identity};
 
     fn statuses(out: &[Output]) -> usize {
         let status =
@@ -669,19 +668,7 @@ mod tests {
     /// handed out 100 retained cards and no status.
     #[test]
     fn a_node_answers_the_roll_with_its_status_even_when_its_cards_are_known() {
-        let identity =
-            |name: &str, seed| Identity::new(name.parse().unwrap(), NodeKey::from_seed([seed; 32]));
-        let config = Config {
-            roles: BTreeSet::from([Role::Worker]),
-            operators: BTreeSet::new(),
-            coordinators: BTreeSet::new(),
-            accept_unsigned: false,
-            model: "test/8@0123456789ab".parse().unwrap(),
-            version: String::new(),
-            limits: crate::admission::Limits::default(),
-            max_queue: 1,
-        };
-        let mut node = NodeMachine::new(identity("worker", 1), config, Boot(1), Vec::new());
+        let mut node = NodeMachine::new(identity("worker", 1), config(&[Role::Worker]), Boot(1), Vec::new());
         let start = Time::from_millis(1_000_000);
         assert_eq!(statuses(&node.handle(Input::Connected { connection: Connection(1) }, start)), 1);
         let later = start + Duration::from_secs(1);

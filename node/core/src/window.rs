@@ -33,10 +33,9 @@ impl Window {
         expires: Time,
         now: Time,
     ) -> bool {
-        while let Some((at, from, boot, id)) = self.by_expiry.first().cloned() {
-            if at > now && self.by_expiry.len() < MOST {
-                break;
-            }
+        while self.by_expiry.first().is_some_and(|(at, ..)| *at <= now || self.by_expiry.len() >= MOST)
+            && let Some((at, from, boot, id)) = self.by_expiry.pop_first()
+        {
             self.forget(&from, (at, boot, id));
         }
         let seen = self.senders.entry(from.clone()).or_default();

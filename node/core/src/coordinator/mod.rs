@@ -144,6 +144,13 @@ impl Coordinator {
     fn open_ids(&self) -> Vec<JobId> {
         self.open.iter().cloned().collect()
     }
+
+    /// A job is no longer ours to run: over, or somebody else's.
+    fn close(&mut self, job: &JobId) {
+        self.open.remove(job);
+        self.admission.leave(job);
+        self.routes.retain(|(of, ..)| of != job);
+    }
 }
 
 impl Held {
@@ -172,6 +179,11 @@ impl Held {
             Step::Ended { result } => Some(&**result),
             _ => None,
         })
+    }
+
+    /// Whether the latest term we know of is this node's, whether it still holds the job or not.
+    pub(crate) fn is_of(&self, node: &NodeId) -> bool {
+        self.replica.promised().is_some_and(|term| term.holder == *node)
     }
 
     /// What was asked and by whom, as record 1 says.

@@ -212,9 +212,7 @@ impl NodeMachine {
         held.pending.clear();
         // Others try first: we have just been refused.
         held.patience = now + GRACE + GRACE_PER_RANK;
-        self.coordinator.open.remove(job);
-        self.coordinator.admission.leave(job);
-        self.coordinator.routes.retain(|(of, ..)| of != job);
+        self.coordinator.close(job);
         self.status_changed();
     }
 

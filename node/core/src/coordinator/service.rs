@@ -85,8 +85,7 @@ impl NodeMachine {
     /// A job is over, and that counts.
     pub(super) fn over(&mut self, job: &JobId) {
         tracing::info!(%job, "a job ended");
-        self.coordinator.open.remove(job);
-        self.coordinator.admission.leave(job);
+        self.coordinator.close(job);
         if let Some(held) = self.coordinator.jobs.get_mut(job) {
             held.machine = None;
             held.replica.complete();
@@ -108,16 +107,12 @@ impl NodeMachine {
     /// Whether a result is ours to publish: we held the job last, or whoever did is gone.
     fn speaks_for_ended(&self, job: &JobId) -> bool {
         let Some(held) = self.coordinator.jobs.get(job) else { return false };
-        let last = held.replica.promised().is_some_and(|term| term.holder == *self.id());
-        last || !self.holder_alive(held)
+        held.is_of(self.id()) || !self.holder_alive(held)
     }
 
     /// The broker may have forgotten: results we published go out again.
     pub(crate) fn republish_results(&mut self) {
-        let ours = |job: &&JobId| {
-            let promised = self.coordinator.jobs.get(*job).and_then(|held| held.replica.promised());
-            promised.is_some_and(|term| term.holder == *self.id())
-        };
+        let ours = |job: &&JobId| self.coordinator.jobs.get(*job).is_some_and(|held| held.is_of(self.id()));
         let ended: Vec<JobId> =
             self.coordinator.ended.iter().map(|(_, job)| job).filter(ours).cloned().collect();
         for job in ended {
@@ -136,10 +131,9 @@ impl NodeMachine {
     /// A job nobody needs to know of any more.
     pub(super) fn forget(&mut self, job: &JobId, now: Time) {
         let published = self.coordinator.jobs.get(job).is_some_and(|held| {
-            let ours = held.replica.promised().is_some_and(|term| term.holder == *self.id());
             // One that is gone for good clears nothing any more; before its time is over the result is not ours to clear.
             let left = held.forget_at() <= now && !self.holder_alive(held);
-            held.result().is_some() && (ours || left)
+            held.result().is_some() && (held.is_of(self.id()) || left)
         });
         if published {
             self.clear_retained(Topic::Result(job.clone()));
@@ -158,8 +152,6 @@ impl NodeMachine {
         if let Some(result) = held.result() {
             coordinator.ended.remove(&(result.ended, job.clone()));
         }
-        coordinator.open.remove(job);
-        coordinator.admission.leave(job);
-        coordinator.routes.retain(|(of, ..)| of != job);
+        coordinator.close(job);
     }
 }
