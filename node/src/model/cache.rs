@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use foa_capability::{ModelId, Vector};
 use sha2::{Digest as _, Sha256};
 
-use crate::store::{StoreError, sled_error};
+use crate::store::{StoreError, open_sled, sled_error};
 
 /// What a vector is kept under: SHA-256 of the model id and the text.
 pub type Key = [u8; 32];
@@ -75,8 +75,8 @@ impl SledCache {
     /// # Errors
     /// When the directory cannot be used.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
-        let opened = sled::Config::new().path(directory).cache_capacity(8 << 20).open();
-        opened.and_then(|db| db.open_tree("vectors")).map(Self).map_err(|e| sled_error(directory, e))
+        let vectors = open_sled(directory)?.open_tree("vectors");
+        vectors.map(Self).map_err(|e| sled_error(directory, e))
     }
 }
 

@@ -23,7 +23,7 @@ mod sled;
 pub use self::memory::MemoryStore;
 pub use self::segment::{Broken, Inspection, SegmentStore, inspect};
 pub use self::sled::SledStore;
-pub(crate) use self::sled::error as sled_error;
+pub(crate) use self::sled::{error as sled_error, open as open_sled};
 
 /// Is shown a record: what it belongs to, its number, what it says. Breaks off when it has seen enough.
 pub type Visit<'a> = dyn FnMut(&Stream, u64, &[u8]) -> ControlFlow<()> + 'a;

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::frame::{self, Frame};
 use super::{Append, Repair, Replayed, Store, StoreError, Stream, Visit, io_error};
@@ -15,6 +16,10 @@ const CELLS: &str = "cells";
 const LAST: &str = "store.last";
 /// Pages sled keeps in memory. A node reads its log once, at start.
 const CACHE_BYTES: u64 = 8 << 20;
+/// How long a database may stay locked before it is taken for somebody else's.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How often a locked one is tried.
+const RETRY: Duration = Duration::from_millis(5);
 
 /// A store in a directory that belongs to one process at a time.
 pub struct SledStore {
@@ -40,9 +45,7 @@ impl SledStore {
     /// When another process has it, it cannot be written, or its files are beyond reading.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
         let path = directory.to_owned();
-        std::fs::create_dir_all(directory).map_err(|e| io_error(&path, e))?;
-        let opened = sled::Config::new().path(directory).cache_capacity(CACHE_BYTES).open();
-        let db = opened.map_err(|e| error(&path, e))?;
+        let db = open(directory)?;
         let log = db.open_tree(LOG).map_err(|e| error(&path, e))?;
         let cells = db.open_tree(CELLS).map_err(|e| error(&path, e))?;
         let mut state = State { last: 0, positions: BTreeMap::new() };
@@ -111,6 +114,26 @@ impl SledStore {
 
     fn error(&self, source: sled::Error) -> StoreError {
         error(&self.path, source)
+    }
+}
+
+/// Opens or makes the database in `directory`. Threads of one that was closed in this process hold its lock for a moment
+/// longer, so a locked one is tried again for [`PATIENCE`].
+pub(crate) fn open(directory: &Path) -> Result<sled::Db, StoreError> {
+    std::fs::create_dir_all(directory).map_err(|e| io_error(directory, e))?;
+    patiently(|| {
+        let opened = sled::Config::new().path(directory).cache_capacity(CACHE_BYTES).open();
+        opened.map_err(|e| error(directory, e))
+    })
+}
+
+fn patiently<T>(mut open: impl FnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    let began = Instant::now();
+    loop {
+        match open() {
+            Err(StoreError::Locked { .. }) if began.elapsed() < PATIENCE => std::thread::sleep(RETRY),
+            opened => return opened,
+        }
     }
 }
 
@@ -305,5 +328,19 @@ mod tests {
         let _open = SledStore::open(dir.path()).unwrap();
         let second = SledStore::open(dir.path()).err().unwrap();
         assert!(matches!(second, StoreError::Locked { .. }), "{second}");
+    }
+    #[test]
+    fn a_lock_that_is_let_go_late_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut closing = Some(open(dir.path()).unwrap());
+        let mut tries = 0;
+        patiently(|| {
+            let opened = sled::Config::new().path(dir.path()).open().map_err(|e| error(dir.path(), e));
+            tries += 1;
+            closing = None;
+            opened
+        })
+        .unwrap();
+        assert!(tries > 1, "it was not locked at first");
     }
 }

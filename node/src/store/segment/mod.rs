@@ -32,7 +32,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 pub use self::inspect::{Broken, Inspection, inspect};
 
@@ -49,9 +48,6 @@ const SEGMENT_BYTES: u64 = 8 << 20;
 const CARRIED: &str = "store.carried";
 /// Records carried over at once.
 const CARRY: usize = 256;
-
-/// How long sled may take to let go.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 const LOCK: &str = "lock";
 const LOG: &str = "log";
@@ -97,7 +93,7 @@ impl SegmentStore {
         fs::create_dir_all(&log).map_err(named)?;
         let lock = lock(directory)?;
         file::sync_directory(directory).map_err(named)?;
-        let cells = open_cells(directory)?;
+        let cells = SledStore::open(directory)?;
         let found = read::read(&log).map_err(named)?;
         for leftover in &found.leftovers {
             fs::remove_file(leftover).map_err(named)?;
@@ -297,20 +293,6 @@ fn begin(log: &Path, index: &mut Index, first: u64) -> io::Result<SegmentFile> {
     file::sync_directory(log)?;
     index.segments.push(Segment::new(header, file.path.clone(), file.length));
     Ok(file)
-}
-
-/// Opens sled. It may still be held for a moment by threads of a store that was closed in this process: whoever has
-/// [`lock`] is alone, except for a version older than that, which then stays longer than [`PATIENCE`].
-fn open_cells(directory: &Path) -> Result<SledStore, StoreError> {
-    let began = Instant::now();
-    loop {
-        match SledStore::open(directory) {
-            Err(StoreError::Locked { .. }) if began.elapsed() < PATIENCE => {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            opened => return opened,
-        }
-    }
 }
 
 /// Takes the directory for this process alone.
