@@ -13,9 +13,9 @@ use foa_node_core::query::{Query, QueryAnswer, Question};
 use foa_node_core::status::{NodeStatus, Role};
 use foa_wire::envelope::{self, Envelope, Header};
 use foa_wire::{Boot, Filter, JobId, MessageId, NodeId, Sequence, Time, Topic};
+use foa_workflows::JobResult;
 use foa_workflows::job::{Accepted, Control, JobSubmission, Progress, Refused, Rejection};
-use foa_workflows::journal::Step;
-use foa_workflows::{JobResult, Record};
+use foa_workflows::journal::{JobEvents, Step};
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::ClientConfig;
@@ -111,8 +111,8 @@ pub enum Heard {
     Accepted(Accepted),
     /// A coordinator did not.
     Rejected(Rejection),
-    /// A committed step.
-    Record(Box<Record>),
+    /// Committed steps of one job, in order.
+    Records(JobEvents),
     /// Something to show.
     Progress(Progress),
     /// The end of a job.
@@ -331,11 +331,18 @@ impl Client {
                 Some(Heard::Accepted(accepted))
             }
             Body::JobRejected(rejection) => Some(Heard::Rejected(rejection)),
-            Body::JobEvent(record) if self.speaks(&record.job, &from, &record.term.holder) => {
-                if let Step::Accepted { replicas, .. } = &record.step {
-                    self.kept_by(&record.job, replicas);
+            Body::JobEvents(events) => {
+                let last = events.records.last()?;
+                let of_one_job = events.records.iter().all(|record| record.job == events.job);
+                if !of_one_job || !self.speaks(&events.job, &from, &last.term.holder) {
+                    return None;
                 }
-                Some(Heard::Record(record))
+                for record in &events.records {
+                    if let Step::Accepted { replicas, .. } = &record.step {
+                        self.kept_by(&record.job, replicas);
+                    }
+                }
+                Some(Heard::Records(events))
             }
             Body::JobResult(result) if self.speaks(&result.job, &from, &result.term.holder) => {
                 Some(Heard::Result(result))
@@ -576,7 +583,7 @@ impl Client {
                         }
                         _ => return Ok(Heard::Rejected(r)),
                     },
-                    Ok(Some(Heard::Record(r))) if r.job == job => return Ok(Heard::Record(r)),
+                    Ok(Some(Heard::Records(r))) if r.job == job => return Ok(Heard::Records(r)),
                     Ok(Some(Heard::Result(r))) if r.job == job => return Ok(Heard::Result(r)),
                     Ok(Some(_)) => {}
                     Ok(None) => return Err(ClientError::Closed),

@@ -99,7 +99,7 @@ impl Follow {
                 }
             };
             let records = match heard {
-                Heard::Record(record) if record.job == self.job => vec![*record],
+                Heard::Records(events) if events.job == self.job => events.records,
                 Heard::Reply(_, answer) => match *answer {
                     QueryAnswer::Job { summary, records, .. } if summary.job == self.job => records,
                     other => return Ok(Followed::Other(Heard::Reply(String::new(), Box::new(other)))),

@@ -29,7 +29,7 @@ use foa_workflows::cluster::channel::{Body as EntryBody, Content, Entry};
 use foa_workflows::decompose::merge::{MERGE_VERSION, MergeInput, merge};
 use foa_workflows::decompose::proposal::Proposal;
 use foa_workflows::job::{Accepted, Control, Durability, JobSubmission, Progress, Refused, Rejection};
-use foa_workflows::journal::Step;
+use foa_workflows::journal::{JobEvents, Step};
 use foa_workflows::plan::Plan;
 use foa_workflows::request::{
     ChannelEntries, ChannelRequest, Request, Work, WorkCancel, WorkOutcome, WorkReply,
@@ -300,7 +300,7 @@ fn samples() -> Vec<Body> {
             replicas: vec![term().holder],
         }),
         Body::JobRejected(Rejection { job: job(), refused: Refused::Overloaded { retry_after_ms: 5000 } }),
-        Body::JobEvent(Box::new(record.clone())),
+        Body::JobEvents(JobEvents { job: job(), records: vec![record.clone()] }),
         replica(What::Append { previous: None, records: vec![record.clone()], committed: Index(0) }),
         replica(What::Stored { last: Index(1), committed: Index(0) }),
         replica(What::Behind { last: Index(0) }),
@@ -397,8 +397,8 @@ fn kinds(body: &Body) -> &'static [&'static str] {
             "replica.fetch",
             "replica.records",
         ],
-        Body::JobSubmit(_) | Body::JobAccepted(_) | Body::JobRejected(_) | Body::JobEvent(_) => {
-            &["job.submit", "job.accepted", "job.rejected", "job.event"]
+        Body::JobSubmit(_) | Body::JobAccepted(_) | Body::JobRejected(_) | Body::JobEvents(_) => {
+            &["job.submit", "job.accepted", "job.rejected", "job.events"]
         }
         Body::JobProgress(_) | Body::JobControl(_) | Body::JobResult(_) => {
             &["job.progress", "job.control", "job.result"]

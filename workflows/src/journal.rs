@@ -4,6 +4,7 @@
 //! and `index` order the log: the index is gap-free from 1, the term names the coordinator that wrote the record.
 
 use std::collections::BTreeMap;
+use std::io;
 
 use foa_capability::{Effects, Money};
 use foa_wire::{AgentId, ClusterId, Index, JobId, NodeId, Term, Time};
@@ -16,6 +17,27 @@ use crate::plan::Plan;
 use crate::result::JobResult;
 use crate::settings::Settings;
 use crate::work::{Answer, Usage};
+
+/// As many of the first `records` as take at most `bytes` as JSON; one at least, if there is one.
+#[must_use]
+pub fn fitting(records: &[Record], bytes: usize) -> &[Record] {
+    let mut taken = 0;
+    let fits = |record: &&Record| {
+        taken += record.bytes();
+        taken <= bytes
+    };
+    let count = records.iter().take_while(fits).count();
+    &records[..count.max(1).min(records.len())]
+}
+
+/// Records of one job that count, in order and gap-free, as they are told to who watches.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobEvents {
+    /// The job.
+    pub job: JobId,
+    /// What happened.
+    pub records: Vec<Record>,
+}
 
 /// One durable step of one job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,6 +55,26 @@ pub struct Record {
     /// What happened.
     #[serde(flatten)]
     pub step: Step,
+}
+
+impl Record {
+    /// Its length as JSON.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        struct Counted(usize);
+        impl io::Write for Counted {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0 += bytes.len();
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut counted = Counted(0);
+        serde_json::to_writer(&mut counted, self).expect("records have string keys and finite numbers");
+        counted.0
+    }
 }
 
 /// What happened.

@@ -89,22 +89,27 @@ impl Envelope {
     ///
     /// # Errors
     /// When no receiver would accept it: too large, a body out of range, or a key that is not the sender's.
-    pub fn seal(&self, fed: &Namespace, key: &NodeKey) -> Result<Vec<u8>, SealError> {
+    pub fn seal(self, fed: &Namespace, key: &NodeKey) -> Result<Vec<u8>, SealError> {
         let public = key.public();
         if !self.header.from.is_of(&public) {
-            return Err(SealError::WrongKey { from: self.header.from.clone(), key: public });
+            return Err(SealError::WrongKey { from: self.header.from, key: public });
         }
         let header = serde_json::to_value(&self.header).expect("a header is text and numbers");
         let Value::Object(mut members) = header else { unreachable!("a struct serialises as an object") };
         members.insert("v".to_owned(), VERSION.into());
         members.insert("fed".to_owned(), fed.to_string().into());
         members.insert("key".to_owned(), public.to_string().into());
-        members.insert("body".to_owned(), self.body.clone());
-        let mut value = Value::Object(members);
+        members.insert("body".to_owned(), self.body);
+        let value = Value::Object(members);
         codec::check(&value).map_err(|source| SealError::Body { source })?;
-        let signature = key.sign(&signing_input(&value));
-        value["sig"] = signature.to_string().into();
-        let bytes = codec::canonical(&value);
+        let Value::Object(members) = value else { unreachable!("made an object above") };
+        // What is sent is what is signed with `sig` put where it sorts, so the canonical form is made once.
+        let (before, after): (Map<_, _>, Map<_, _>) =
+            members.into_iter().partition(|(name, _)| name.as_str() < "sig");
+        let [before, after] = [before, after].map(|members| codec::canonical(&Value::Object(members)));
+        let (before, after) = (&before[..before.len() - 1], &after[1..]);
+        let signature = key.sign(&[DOMAIN, before, b",", after].concat()).to_string();
+        let bytes = [before, b",\"sig\":\"", signature.as_bytes(), b"\",", after].concat();
         if bytes.len() > MAX_ENVELOPE {
             return Err(SealError::TooLarge { bytes: bytes.len() });
         }

@@ -3,10 +3,11 @@
 use foa_capability::card::AgentCard;
 use foa_capability::delta::CardDelta;
 use foa_wire::envelope::Envelope;
+use foa_workflows::JobResult;
 use foa_workflows::cluster::channel::Entry;
 use foa_workflows::job::{Accepted, Control, JobSubmission, Progress, Rejection};
+use foa_workflows::journal::JobEvents;
 use foa_workflows::request::{ChannelEntries, ChannelRequest, Request, Work, WorkCancel, WorkReply};
-use foa_workflows::{JobResult, Record};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -29,8 +30,8 @@ pub enum Body {
     /// `replica.append`, `replica.stored`, `replica.behind`, `replica.prepare`, `replica.promise`, `replica.refuse`,
     /// `replica.fetch`, `replica.records`: coordinators about one job's log.
     Replica(Box<Message>),
-    /// `job.event`: one committed record.
-    JobEvent(Box<Record>),
+    /// `job.events`: committed records.
+    JobEvents(JobEvents),
     /// `job.progress`: something to show while it happens.
     JobProgress(Progress),
     /// `job.control`: cancel, replay.
@@ -116,7 +117,7 @@ impl Body {
             Self::JobAccepted(_) => "job.accepted",
             Self::JobRejected(_) => "job.rejected",
             Self::Replica(message) => message.kind(),
-            Self::JobEvent(_) => "job.event",
+            Self::JobEvents(_) => "job.events",
             Self::JobProgress(_) => "job.progress",
             Self::JobControl(_) => "job.control",
             Self::JobResult(_) => "job.result",
@@ -156,7 +157,7 @@ impl Body {
             Self::JobAccepted(body) => serde_json::to_value(body),
             Self::JobRejected(body) => serde_json::to_value(body),
             Self::Replica(body) => serde_json::to_value(body),
-            Self::JobEvent(body) => serde_json::to_value(body),
+            Self::JobEvents(body) => serde_json::to_value(body),
             Self::JobProgress(body) => serde_json::to_value(body),
             Self::JobControl(body) => serde_json::to_value(body),
             Self::JobResult(body) => serde_json::to_value(body),
@@ -207,7 +208,7 @@ impl Body {
                 }
                 Self::Replica(message)
             }
-            "job.event" => Self::JobEvent(typed(&kind, body)?),
+            "job.events" => Self::JobEvents(typed(&kind, body)?),
             "job.progress" => Self::JobProgress(typed(&kind, body)?),
             "job.control" => Self::JobControl(typed(&kind, body)?),
             "job.result" => Self::JobResult(typed(&kind, body)?),

@@ -178,7 +178,7 @@ impl NodeMachine {
             Input::Leave => self.leave(now),
             Input::Tick => self.tick(now),
         }
-        self.start_waiting(now);
+        self.end_turn(now);
         std::mem::take(&mut self.out)
     }
 

@@ -150,7 +150,7 @@ impl NodeMachine {
         };
         let mut bytes = 0;
         let fits = |record: &&Record| {
-            bytes += serde_json::to_vec(record).map_or(RECORDS_BYTES, |v| v.len());
+            bytes += record.bytes();
             bytes <= RECORDS_BYTES
         };
         // The result has an answer of its own; its record would say everything twice.

@@ -237,8 +237,8 @@ pub(crate) async fn wait(
             Heard::Rejected(rejection) if rejection.job == *job => {
                 return Err(Failure::refused(anyhow::anyhow!("rejected, {}", rejection.refused)));
             }
-            Heard::Record(record) => {
-                for record in follow.take(*record) {
+            Heard::Records(events) => {
+                for record in events.records.into_iter().flat_map(|record| follow.take(record)) {
                     spinner.note(&telling.line(&record, style));
                 }
             }

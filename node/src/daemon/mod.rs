@@ -2,7 +2,8 @@
 //!
 //! - `shell`: the loop itself, the only place where inputs, effects and the clock meet;
 //! - `journal`: the disk, with one flush for all that waits;
-//! - `link`: bytes to messages and back;
+//! - `opener` and `sealer`: the ways in and out, each a task that checks or makes signatures in order;
+//! - `link`: bytes to messages and back, for both;
 //! - `agents`: our agents, each piece of work in a task of its own.
 
 mod agents;
@@ -10,6 +11,8 @@ mod clock;
 mod journal;
 mod link;
 mod meter;
+mod opener;
+mod sealer;
 mod shell;
 
 use std::collections::BTreeSet;
@@ -124,9 +127,11 @@ pub async fn start(options: Options) -> anyhow::Result<Daemon> {
     let (inputs, told) = mpsc::unbounded_channel();
     let (view, ready) = watch::channel(shell::View::default());
     let meter = Arc::new(Meter::default());
+    let link = Arc::new(link::Link::new(identity, options.namespace, boot));
+    let arrivals = opener::start(link.clone(), events, meter.clone());
     let shell = shell::Shell::new(shell::Parts {
         machine,
-        link: link::Link::new(identity, options.namespace, boot),
+        sealer: sealer::Sealer::start(link, fabric.clone(), meter.clone(), inputs.clone()),
         journal: journal::Journal::start(options.store, meter.clone()),
         agents: agents::Agents::new(
             node.clone(),
@@ -139,9 +144,8 @@ pub async fn start(options: Options) -> anyhow::Result<Daemon> {
         fabric,
         inputs: inputs.clone(),
         view,
-        meter: meter.clone(),
     });
-    let task = tokio::spawn(shell.run(first, events, told));
+    let task = tokio::spawn(shell.run(first, arrivals, told));
     Ok(Daemon { node, inputs, ready, meter, task })
 }
 

@@ -1,14 +1,12 @@
 //! The loop: what happens becomes an input, what the machine says becomes an effect. No decision is made here.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use bytes::Bytes;
-use foa_broker::{AckToken, Event, Events, Fabric, Offered, PublishError};
+use foa_broker::{AckToken, Fabric};
 use foa_node_core::artifact::Offered as HeldArtifact;
-use foa_node_core::effect::{Effect, Output, Send};
+use foa_node_core::effect::{Effect, Output};
 use foa_node_core::journal::Stream;
 use foa_node_core::{Input, NodeMachine};
 use foa_wire::{ArtifactId, Time, Topic, WorkId};
@@ -18,14 +16,17 @@ use tokio::time::Instant;
 use super::agents::Agents;
 use super::clock::Clock;
 use super::journal::Journal;
-use super::link::Link;
-use super::meter::Meter;
 use super::now;
+use super::opener::Arrived;
+use super::sealer::Sealer;
 use crate::artifact::Mover;
 use crate::model::Embedder;
+use crate::store::StoreError;
 
 /// How long a goodbye may take to reach the broker.
 const GOODBYE: Duration = Duration::from_secs(3);
+/// Messages and answers taken in one turn, at most, before what they wrote goes to the disk.
+const TURN: usize = 64;
 /// How often artifacts that nobody needs are looked for.
 const EXPIRE: Duration = Duration::from_secs(600);
 
@@ -33,8 +34,32 @@ const EXPIRE: Duration = Duration::from_secs(600);
 #[derive(Debug)]
 pub(super) enum Told {
     Input(Input),
-    Drain { done: oneshot::Sender<()> },
+    Drain {
+        done: oneshot::Sender<()>,
+    },
     Leave,
+    /// There was no room for a message to this topic.
+    Unsent(Topic),
+}
+
+/// What wakes the loop.
+enum Woken {
+    Arrived(Arrived),
+    Told(Told),
+    Synced(Option<Result<u64, StoreError>>),
+    Expiry,
+    Closed,
+}
+
+impl Woken {
+    fn arrived(arrived: Option<Arrived>) -> Self {
+        arrived.map_or(Self::Closed, Self::Arrived)
+    }
+
+    /// Without anybody left to tell it more, the loop leaves.
+    fn told(told: Option<Told>) -> Self {
+        Self::Told(told.unwrap_or(Told::Leave))
+    }
 }
 
 /// What others may see of a running node.
@@ -47,7 +72,7 @@ pub(super) struct View {
 /// What a shell is made of.
 pub(super) struct Parts {
     pub(super) machine: NodeMachine,
-    pub(super) link: Link,
+    pub(super) sealer: Sealer,
     pub(super) journal: Journal,
     pub(super) agents: Agents,
     pub(super) embedder: Embedder,
@@ -55,7 +80,6 @@ pub(super) struct Parts {
     pub(super) fabric: Fabric,
     pub(super) inputs: mpsc::UnboundedSender<Told>,
     pub(super) view: watch::Sender<View>,
-    pub(super) meter: Arc<Meter>,
 }
 
 /// One node's loop.
@@ -100,48 +124,63 @@ impl Shell {
     pub(super) async fn run(
         mut self,
         first: Vec<Output>,
-        mut events: Events,
+        mut arrivals: mpsc::Receiver<Arrived>,
         mut told: mpsc::UnboundedReceiver<Told>,
     ) -> anyhow::Result<()> {
         self.perform(first, None).await?;
         self.input(Input::Reachable(self.parts.mover.addresses()), None).await?;
+        self.parts.journal.end_turn();
         let mut mover = self.parts.mover.clone();
         let mut expiry = tokio::time::interval(EXPIRE);
         loop {
             let wake = self.wake();
-            tokio::select! {
-                event = events.next() => match event {
-                    Some(event) => self.event(event).await?,
-                    None => return Ok(()),
-                },
-                message = told.recv() => match message {
-                    Some(Told::Input(input)) => {
-                        if let Input::Answered { work, .. } = &input {
-                            self.parts.agents.answered(work);
-                        }
-                        self.input(input, None).await?;
-                    }
-                    Some(Told::Drain { done }) => {
-                        self.input(Input::Drain, None).await?;
+            let mut next = Some(tokio::select! {
+                one = arrivals.recv() => Woken::arrived(one),
+                message = told.recv() => Woken::told(message),
+                synced = self.parts.journal.synced() => Woken::Synced(synced),
+                Some(addresses) = mover.addresses_changed() => Woken::Told(Told::Input(Input::Reachable(addresses))),
+                _ = expiry.tick() => Woken::Expiry,
+                () = tokio::time::sleep_until(wake) => Woken::Told(Told::Input(Input::Tick)),
+            });
+            // What has arrived by now belongs to the same turn, so that one flush serves all of it.
+            let mut room = TURN;
+            while let Some(woken) = next {
+                match woken {
+                    Woken::Arrived(one) => self.arrived(one).await?,
+                    Woken::Told(Told::Leave) => return self.leave().await,
+                    Woken::Told(Told::Input(input)) => self.told(input).await?,
+                    Woken::Told(Told::Drain { done }) => {
                         self.draining = Some(done);
+                        self.input(Input::Drain, None).await?;
                     }
-                    Some(Told::Leave) | None => return self.leave().await,
-                },
-                synced = self.parts.journal.synced() => {
-                    let seq = synced
-                        .context("the journal's thread has stopped")?
-                        .context("the journal could not be written; nothing that needs it was sent")?;
-                    self.release(seq).await?;
+                    Woken::Told(Told::Unsent(topic)) => {
+                        let before = self.unsent.take().map_or(0, |(messages, _)| messages);
+                        self.unsent = Some((before + 1, topic));
+                    }
+                    Woken::Synced(synced) => self.release(synced).await?,
+                    Woken::Expiry => self.expire(),
+                    Woken::Closed => return Ok(()),
                 }
-                Some(addresses) = mover.addresses_changed() => {
-                    self.input(Input::Reachable(addresses), None).await?;
-                }
-                _ = expiry.tick() => self.expire(),
-                () = tokio::time::sleep_until(wake) => self.input(Input::Tick, None).await?,
+                room -= 1;
+                next = tokio::select! {
+                    biased;
+                    () = std::future::ready(()), if room == 0 => None,
+                    one = arrivals.recv() => Some(Woken::arrived(one)),
+                    message = told.recv() => Some(Woken::told(message)),
+                    () = std::future::ready(()) => None,
+                };
             }
             self.report_unsent().await?;
+            self.parts.journal.end_turn();
             self.look();
         }
+    }
+
+    async fn told(&mut self, input: Input) -> anyhow::Result<()> {
+        if let Input::Answered { work, .. } = &input {
+            self.parts.agents.answered(work);
+        }
+        self.input(input, None).await
     }
 
     /// Has the machine count what there was no room for, so that it shows among what was refused.
@@ -154,10 +193,7 @@ impl Shell {
             subject: topic.to_string(),
             detail: format!("no room for {messages} messages while the broker is away or slow"),
         };
-        self.input(refused, None).await?;
-        // Telling of it found no room either, which says nothing new.
-        self.unsent = None;
-        Ok(())
+        self.input(refused, None).await
     }
 
     /// Artifacts nobody needs any more; the disk may take its time.
@@ -198,65 +234,14 @@ impl Shell {
         }
     }
 
-    async fn event(&mut self, event: Event) -> anyhow::Result<()> {
-        match event {
-            Event::Connected { connection, session_present, protocol } => {
-                tracing::info!(%connection, session_present, %protocol, "connected to the broker");
-                self.input(Input::Connected { connection }, None).await
-            }
-            Event::Disconnected { reason } => {
-                tracing::warn!(reason, "lost the broker; trying again");
-                self.input(Input::Disconnected, None).await
-            }
-            Event::Unreachable { reason, retry_in } => {
-                tracing::warn!(reason, retry_in_ms = retry_in.as_millis(), "the broker cannot be reached");
+    async fn arrived(&mut self, arrived: Arrived) -> anyhow::Result<()> {
+        match arrived {
+            Arrived { input: Some(input), ack } => self.input(input, ack).await,
+            Arrived { input: None, ack: Some(ack) } => {
+                self.parts.fabric.ack(ack);
                 Ok(())
             }
-            Event::Message { topic, payload, ack, .. } => {
-                self.parts.meter.received();
-                let now = self.now();
-                match self.parts.link.open(topic, &payload, now) {
-                    Some(input) => self.input(input, Some(ack)).await,
-                    None => {
-                        self.parts.fabric.ack(ack);
-                        Ok(())
-                    }
-                }
-            }
-            Event::TooLarge { topic, bytes } => {
-                let refused = Input::Refused {
-                    reason: "too-large".to_owned(),
-                    sender: "unknown".to_owned(),
-                    subject: topic.to_string(),
-                    detail: format!("a message of {bytes} bytes"),
-                };
-                self.input(refused, None).await
-            }
-            Event::Foreign { topic, bytes } => {
-                let refused = Input::Refused {
-                    reason: "foreign-topic".to_owned(),
-                    sender: "unknown".to_owned(),
-                    subject: topic.chars().take(200).collect(),
-                    detail: format!("{bytes} bytes on a topic that is none of ours"),
-                };
-                self.input(refused, None).await
-            }
-            Event::SubscriptionRefused { filter, reason } => {
-                tracing::error!(?filter, reason, "the broker refuses a subscription; check its access list");
-                Ok(())
-            }
-            Event::PublishRefused { topic, reason } => {
-                tracing::error!(%topic, reason, "the broker refuses a message; check its access list");
-                Ok(())
-            }
-            Event::Subscribed { filters } => {
-                tracing::debug!(count = filters.len(), "subscribed");
-                Ok(())
-            }
-            Event::Missed { messages } => {
-                tracing::debug!(messages, "progress messages were dropped");
-                Ok(())
-            }
+            Arrived { input: None, ack: None } => Ok(()),
         }
     }
 
@@ -276,7 +261,6 @@ impl Shell {
                 None => self.effect(effect).await?,
             }
         }
-        self.parts.journal.end_turn();
         if let Some(ack) = ack {
             if self.appended > self.synced {
                 self.held.push_back(Held { after: self.appended, what: Due::Ack(ack) });
@@ -287,7 +271,10 @@ impl Shell {
         Ok(())
     }
 
-    async fn release(&mut self, synced: u64) -> anyhow::Result<()> {
+    async fn release(&mut self, synced: Option<Result<u64, StoreError>>) -> anyhow::Result<()> {
+        let synced = synced
+            .context("the journal's thread has stopped")?
+            .context("the journal could not be written; nothing that needs it was sent")?;
         self.synced = synced;
         while self.held.front().is_some_and(|held| held.after <= synced) {
             match self.held.pop_front().map(|held| held.what) {
@@ -296,16 +283,18 @@ impl Shell {
                 None => {}
             }
         }
-        self.parts.journal.end_turn();
         Ok(())
     }
 
     async fn effect(&mut self, effect: Effect) -> anyhow::Result<()> {
         match effect {
-            Effect::Send(send) => self.send(*send).await,
+            Effect::Send(send) => {
+                let now = self.now();
+                self.parts.sealer.send(send, now).await
+            }
             Effect::Subscribe(filters) => Ok(self.parts.fabric.subscribe(filters)?),
             Effect::Unsubscribe(filters) => Ok(self.parts.fabric.unsubscribe(filters)?),
-            Effect::Clear(topic) => self.publish(&topic, Bytes::new(), true, None),
+            Effect::Clear(topic) => self.parts.sealer.clear(topic).await,
             Effect::Ask { work, agent, ask, deadline, cap: _ } => {
                 let wait = deadline.since(self.now());
                 self.parts.agents.ask(work, agent, *ask, Instant::now() + wait);
@@ -375,46 +364,10 @@ impl Shell {
         self.parts.agents.abort(work);
     }
 
-    async fn send(&mut self, send: Send) -> anyhow::Result<()> {
-        let now = self.now();
-        let sealed = match self.parts.link.seal(&send.topic, &send.body, send.expires, now) {
-            Ok(sealed) => sealed,
-            Err(e) => {
-                tracing::error!(topic = %send.topic, kind = send.body.kind(), error = %e, "a message cannot be sent");
-                return Ok(());
-            }
-        };
-        let expiry = send.expires.map(|at| at.since(now));
-        self.parts.meter.sent();
-        self.publish(&send.topic, sealed, send.topic.retained(), expiry)
-    }
-
-    /// Hands a message to the fabric. The loop never waits for the broker: what there is no room for is dropped, watchers'
-    /// messages first, and counted.
-    fn publish(
-        &mut self,
-        topic: &Topic,
-        payload: Bytes,
-        retain: bool,
-        expiry: Option<Duration>,
-    ) -> anyhow::Result<()> {
-        match self.parts.fabric.offer(topic, payload, retain, expiry) {
-            Ok(Offered::Queued) => Ok(()),
-            Ok(Offered::Dropped) => {
-                let before = self.unsent.take().map_or(0, |(messages, _)| messages);
-                self.unsent = Some((before + 1, topic.clone()));
-                Ok(())
-            }
-            Err(e @ PublishError::TooLarge { .. }) => {
-                tracing::error!(%topic, error = %e, "a message cannot be sent");
-                Ok(())
-            }
-            Err(e @ PublishError::Closed(_)) => Err(e.into()),
-        }
-    }
-
     async fn leave(mut self) -> anyhow::Result<()> {
         self.input(Input::Leave, None).await?;
+        self.parts.journal.end_turn();
+        self.parts.sealer.finish().await;
         let unsent = self.parts.fabric.disconnect(GOODBYE).await;
         if unsent > 0 {
             tracing::warn!(unsent, "the broker did not acknowledge the last messages");

@@ -191,7 +191,10 @@ impl Client {
                 }
                 Ok(())
             }
-            Body::JobEvent(record) => self.jobs.get_mut(&record.job).map_or(Ok(()), |job| job.saw(record)),
+            Body::JobEvents(events) => match self.jobs.get_mut(&events.job) {
+                Some(job) => events.records.iter().try_for_each(|record| job.saw(record)),
+                None => Ok(()),
+            },
             Body::JobResult(result) => match self.jobs.get_mut(&result.job) {
                 Some(job) => job.has_ended(result, now),
                 None => Err(("one job per submission", format!("{} was never submitted", result.job))),

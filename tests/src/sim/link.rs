@@ -50,7 +50,10 @@ impl Message {
             Body::Work(work) => format!(" {}", work.work),
             Body::WorkReply(reply) => format!(" {}", reply.work),
             Body::WorkCancel(cancel) => format!(" {}", cancel.work),
-            Body::JobEvent(record) => format!(" {} {}", record.index, record.step.name()),
+            Body::JobEvents(events) => {
+                let told = events.records.iter().map(|r| format!(" {} {}", r.index, r.step.name()));
+                told.collect()
+            }
             Body::Status(status) => {
                 let there = if status.online { "online" } else { "offline" };
                 format!(" {there} {}.{}.{}", status.boot, status.connection, status.seq)

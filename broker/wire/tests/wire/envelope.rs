@@ -13,7 +13,7 @@ fn outcome(arrived: &Topic, bytes: &[u8], now: Time) -> &'static str {
 
 /// The parsed envelope after `change`, signed again by the right key, so that only the change can be refused.
 fn resealed(envelope: &Envelope, change: impl FnOnce(&mut Value)) -> Vec<u8> {
-    let mut value = codec::parse(&envelope.seal(&fed(), &key()).unwrap()).unwrap();
+    let mut value = codec::parse(&envelope.clone().seal(&fed(), &key()).unwrap()).unwrap();
     value.as_object_mut().unwrap().remove("sig");
     change(&mut value);
     let input = [b"foa/1\n".as_slice(), &codec::canonical(&value)].concat();
@@ -24,7 +24,7 @@ fn resealed(envelope: &Envelope, change: impl FnOnce(&mut Value)) -> Vec<u8> {
 #[test]
 fn what_is_sealed_opens() {
     for (topic, envelope) in [status(), command()] {
-        let bytes = envelope.seal(&fed(), &key()).unwrap();
+        let bytes = envelope.clone().seal(&fed(), &key()).unwrap();
         assert_eq!(open(&fed(), &topic, &bytes, SENT), Ok(envelope));
     }
 }
@@ -74,7 +74,7 @@ fn each_broken_rule_has_its_name() {
 #[test]
 fn a_command_counts_only_in_its_time() {
     let (topic, envelope) = command(); // lives for 60 s
-    let bytes = envelope.seal(&fed(), &key()).unwrap();
+    let bytes = envelope.clone().seal(&fed(), &key()).unwrap();
     let at = |seconds| SENT + Duration::from_secs(seconds);
     let cases = [
         (SENT - Duration::from_millis(60_001), "from-the-future"),
@@ -87,7 +87,7 @@ fn a_command_counts_only_in_its_time() {
     }
     // State has no such window: a retained status is as good next year.
     let (topic, envelope) = status();
-    let bytes = envelope.seal(&fed(), &key()).unwrap();
+    let bytes = envelope.clone().seal(&fed(), &key()).unwrap();
     assert_eq!(outcome(&topic, &bytes, at(365 * 86_400)), "accepted");
 }
 
@@ -98,9 +98,9 @@ fn a_nodes_own_topics_take_only_its_own_words() {
     let agent = foa_wire::AgentId::new("calc".parse().unwrap(), atlas());
     for topic in [Topic::Status(atlas()), Topic::CardUpdates(atlas()), Topic::Card(agent)] {
         let mut envelope = message("node.status", &topic, None, json!({}));
-        assert_eq!(outcome(&topic, &envelope.seal(&fed(), &super::key()).unwrap(), SENT), "accepted");
+        assert_eq!(outcome(&topic, &envelope.clone().seal(&fed(), &super::key()).unwrap(), SENT), "accepted");
         envelope.header.from = bolt.clone();
-        let refusal = open(&fed(), &topic, &envelope.seal(&fed(), &key).unwrap(), SENT).unwrap_err();
+        let refusal = open(&fed(), &topic, &envelope.clone().seal(&fed(), &key).unwrap(), SENT).unwrap_err();
         assert_eq!((refusal.name(), refusal.claimed), ("wrong-sender", Some(bolt.clone())));
     }
 }
@@ -113,7 +113,7 @@ fn unsigned_is_told_apart_from_broken() {
     // A stripped signature or version does not turn an envelope into a submission.
     let (topic, envelope) = command();
     for name in ["sig", "v"] {
-        let mut value = codec::parse(&envelope.seal(&fed(), &key()).unwrap()).unwrap();
+        let mut value = codec::parse(&envelope.clone().seal(&fed(), &key()).unwrap()).unwrap();
         value.as_object_mut().unwrap().remove(name);
         let bytes = codec::canonical(&value);
         assert!(!open(&fed(), &topic, &bytes, SENT).unwrap_err().is_unsigned());
@@ -126,9 +126,9 @@ fn unsigned_is_told_apart_from_broken() {
 fn what_nobody_would_accept_is_not_sealed() {
     let (_, mut envelope) = command();
     let other = NodeKey::from_seed([8; 32]);
-    assert!(matches!(envelope.seal(&fed(), &other), Err(SealError::WrongKey { .. })));
+    assert!(matches!(envelope.clone().seal(&fed(), &other), Err(SealError::WrongKey { .. })));
     envelope.body = json!({ "n": u64::MAX });
-    assert!(matches!(envelope.seal(&fed(), &key()), Err(SealError::Body { .. })));
+    assert!(matches!(envelope.clone().seal(&fed(), &key()), Err(SealError::Body { .. })));
     envelope.body = "x".repeat(MAX_ENVELOPE).into();
-    assert!(matches!(envelope.seal(&fed(), &key()), Err(SealError::TooLarge { .. })));
+    assert!(matches!(envelope.clone().seal(&fed(), &key()), Err(SealError::TooLarge { .. })));
 }

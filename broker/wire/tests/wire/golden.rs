@@ -8,7 +8,7 @@ use foa_wire::jws::{sign_detached, verify_detached};
 use super::*;
 
 fn sealed(envelope: &Envelope) -> String {
-    String::from_utf8(envelope.seal(&fed(), &key()).unwrap()).unwrap()
+    String::from_utf8(envelope.clone().seal(&fed(), &key()).unwrap()).unwrap()
 }
 
 #[test]

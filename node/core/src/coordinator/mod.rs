@@ -50,6 +50,8 @@ pub struct Coordinator {
     shelf: Shelf,
     elsewhere: BTreeMap<JobId, Elsewhere>,
     routes: Vec<(JobId, RouteKey, foa_capability::route::Query)>,
+    /// Jobs of which more counts than watchers were told in this turn.
+    untold: BTreeSet<JobId>,
     /// Jobs whose log on disk makes no sense, and why. Nothing is said or done about them.
     broken: BTreeMap<JobId, String>,
     timers: BTreeSet<(Time, JobId)>,
@@ -95,6 +97,7 @@ impl Coordinator {
             shelf: submission::shelf(),
             elsewhere: BTreeMap::new(),
             routes: Vec::new(),
+            untold: BTreeSet::new(),
             broken: BTreeMap::new(),
             timers: BTreeSet::new(),
             waiting_timers: BTreeSet::new(),

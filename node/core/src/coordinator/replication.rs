@@ -3,16 +3,16 @@
 //! Presence decides when to *try*: wills, silence, a restart, a drain. What is safe the promises decide
 //! ([`crate::replica`]).
 
-use foa_wire::{Boot, Index, JobId, NodeId, Time, Topic};
+use foa_wire::{Boot, JobId, NodeId, Time, Topic};
 use foa_workflows::Record;
 use foa_workflows::engine::{Input as JobInput, JobMachine, Phase};
-use foa_workflows::journal::Step;
+use foa_workflows::journal::{JobEvents, Step, fitting};
 
 use super::{DRAIN_PER_RANK, GRACE, GRACE_PER_RANK, Held, KNOWN};
 use crate::body::Body;
 use crate::journal::NodeRecord;
 use crate::machine::NodeMachine;
-use crate::replica::{Durable, Message, Output, Replica, What};
+use crate::replica::{Durable, Message, Output, RECORDS_BYTES, Replica, What};
 use crate::status::Role;
 
 /// Replicas of one job, at most.
@@ -87,7 +87,7 @@ impl NodeMachine {
                 }
                 Output::Won => self.won(job, now),
                 Output::Lost => self.lost(job, now),
-                Output::Committed(index) => self.committed(job, index, now),
+                Output::Committed(_) => self.committed(job, now),
             }
         }
     }
@@ -216,36 +216,51 @@ impl NodeMachine {
         self.status_changed();
     }
 
-    /// More of the log counts: the holder tells watchers and does what was waiting for it.
-    fn committed(&mut self, job: &JobId, index: Index, now: Time) {
-        let Some(held) = self.coordinator.jobs.get_mut(job) else { return };
+    /// More of the log counts: the holder does what was waiting for it, and tells watchers at the end of the turn.
+    fn committed(&mut self, job: &JobId, now: Time) {
+        let Some(held) = self.coordinator.jobs.get(job) else { return };
+        let holds = held.replica.holds();
         if let Some(ended) = held.result().map(|result| result.ended) {
             self.coordinator.ended.insert((ended, job.clone()));
             self.forget_oldest(now);
         }
-        let Some(held) = self.coordinator.jobs.get(job).filter(|held| held.replica.holds()) else { return };
-        let new = |record: &&Record| record.index > held.told && record.index <= index;
-        let news: Vec<Record> = held.committed().iter().filter(new).cloned().collect();
-        if let Some(held) = self.coordinator.jobs.get_mut(job) {
-            held.told = index;
+        if holds {
+            self.coordinator.untold.insert(job.clone());
+            self.release(job, now);
         }
-        for record in news {
-            let (first, over) = match &record.step {
-                Step::Accepted { .. } | Step::TookOver { .. } => (true, false),
-                Step::Ended { .. } => (false, true),
-                _ => (false, false),
-            };
-            self.send_after(Topic::JobEvents(job.clone()), Body::JobEvent(Box::new(record)));
-            if first {
-                self.announce(job, now);
-            }
-            if over {
-                self.over(job);
-                // No further record will carry it to the others.
-                let out = self.coordinator.jobs.get_mut(job).map(|held| held.replica.flush(now));
-                self.replicate(job, out.unwrap_or_default(), now);
-            }
-        }
-        self.release(job, now);
     }
+
+    /// Tells watchers what counts since they were told last; the beginning and the end of a job to others as well.
+    pub(super) fn tell_watchers(&mut self, now: Time) {
+        while let Some(job) = self.coordinator.untold.pop_first() {
+            let Some(held) = self.coordinator.jobs.get_mut(&job).filter(|held| held.replica.holds()) else {
+                continue;
+            };
+            let before = std::mem::replace(&mut held.told, held.replica.committed());
+            let news: Vec<Record> = held.committed().iter().filter(|r| r.index > before).cloned().collect();
+            for events in events(&job, &news) {
+                self.send_after(Topic::JobEvents(job.clone()), events);
+            }
+            if news.iter().any(|r| matches!(r.step, Step::Accepted { .. } | Step::TookOver { .. })) {
+                self.announce(&job, now);
+            }
+            if news.iter().any(|r| matches!(r.step, Step::Ended { .. })) {
+                self.over(&job);
+                // No further record will carry it to the others.
+                let out = self.coordinator.jobs.get_mut(&job).map(|held| held.replica.flush(now));
+                self.replicate(&job, out.unwrap_or_default(), now);
+            }
+        }
+    }
+}
+
+/// Records for who watches, in as few messages as hold them.
+pub(super) fn events(job: &JobId, mut records: &[Record]) -> Vec<Body> {
+    let mut bodies = Vec::new();
+    while !records.is_empty() {
+        let first = fitting(records, RECORDS_BYTES);
+        bodies.push(Body::JobEvents(JobEvents { job: job.clone(), records: first.to_vec() }));
+        records = &records[first.len()..];
+    }
+    bodies
 }

@@ -8,6 +8,7 @@ use foa_workflows::job::Control;
 use foa_workflows::request::{ChannelEntries, ChannelRequest, WorkReply};
 
 use super::KEEP_ENDED;
+use super::replication::events;
 use crate::body::Body;
 use crate::effect::Effect;
 use crate::journal::Stream;
@@ -36,8 +37,7 @@ impl NodeMachine {
             Control::Replay { from: first } => {
                 let records: Vec<Record> =
                     held.committed().iter().filter(|r| r.index.0 >= *first).cloned().collect();
-                for record in records {
-                    let body = Body::JobEvent(Box::new(record));
+                for body in events(job, &records) {
                     self.command_after(Topic::Inbox(from.clone()), body, now);
                 }
             }

@@ -295,10 +295,17 @@ impl NodeMachine {
         self.status_changed();
     }
 
-    /// Starts jobs that wait for a slot, while there is one.
-    pub(crate) fn start_waiting(&mut self, now: Time) {
-        while let Some(job) = self.coordinator.admission.next(now) {
-            self.job_input(&job, JobInput::Start, now);
+    /// Ends a turn: starts jobs that wait for a slot, while there is one, and tells watchers what happened. A job that is
+    /// over leaves its slot.
+    pub(crate) fn end_turn(&mut self, now: Time) {
+        loop {
+            while let Some(job) = self.coordinator.admission.next(now) {
+                self.job_input(&job, JobInput::Start, now);
+            }
+            if self.coordinator.untold.is_empty() {
+                return;
+            }
+            self.tell_watchers(now);
         }
     }
 

@@ -39,7 +39,7 @@ use std::time::Duration;
 use foa_wire::{Index, JobId, NodeId, Term, Time};
 use foa_workflows::Record;
 use foa_workflows::engine::BrokenLog;
-use foa_workflows::journal::Step;
+use foa_workflows::journal::{Step, fitting};
 
 use self::candidate::Campaign;
 use self::holder::Holding;
@@ -50,7 +50,7 @@ const RESEND_FIRST: Duration = Duration::from_secs(2);
 /// Longest wait before something unanswered is sent again.
 const RESEND_MOST: Duration = Duration::from_secs(16);
 /// Records sent in one message, by size.
-const RECORDS_BYTES: usize = 180 * 1024;
+pub(crate) const RECORDS_BYTES: usize = 180 * 1024;
 
 /// One coordinator's copy of one job's log.
 #[derive(Clone, Debug)]
@@ -383,14 +383,5 @@ fn gap_free(records: &[Record], after: Index) -> bool {
 
 /// As much of a log behind an index as fits one message; at least one record if there is one.
 fn chunk(log: &[Record], after: Index) -> Vec<Record> {
-    let mut bytes = 0;
-    let mut records = Vec::new();
-    for record in log.iter().skip(position(after.next())) {
-        bytes += serde_json::to_vec(record).map_or(0, |json| json.len());
-        if bytes > RECORDS_BYTES && !records.is_empty() {
-            break;
-        }
-        records.push(record.clone());
-    }
-    records
+    fitting(log.get(position(after.next())..).unwrap_or_default(), RECORDS_BYTES).to_vec()
 }
