@@ -10,6 +10,8 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use crate::canonical;
+
 /// The largest envelope, in bytes of its JSON text: 256 KiB.
 pub const MAX_ENVELOPE: usize = 256 * 1024;
 /// The largest agent card, in bytes of its JSON text: 224 KiB, which leaves room for the envelope around it.
@@ -86,7 +88,9 @@ pub fn parse(bytes: &[u8]) -> Result<Value, Malformed> {
 /// The canonical form of RFC 8785: sorted keys, shortest numbers, no space. Equal values give equal bytes.
 #[must_use]
 pub fn canonical(value: &Value) -> Vec<u8> {
-    serde_json_canonicalizer::to_vec(value).expect("a JSON value has text keys and finite numbers")
+    let mut bytes = Vec::with_capacity(1024);
+    canonical::write(value, &mut bytes).expect("memory takes every byte");
+    bytes
 }
 
 /// Whether `value`, built here and not parsed, would be accepted by every receiver's [`parse`].

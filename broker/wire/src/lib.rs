@@ -13,6 +13,7 @@
 )]
 
 pub mod artifact;
+mod canonical;
 pub mod codec;
 pub mod envelope;
 pub mod id;

@@ -26,7 +26,7 @@ use crate::store::StoreError;
 /// How long a goodbye may take to reach the broker.
 const GOODBYE: Duration = Duration::from_secs(3);
 /// Messages and answers taken in one turn, at most, before what they wrote goes to the disk.
-const TURN: usize = 64;
+const TURN: usize = 8;
 /// How often artifacts that nobody needs are looked for.
 const EXPIRE: Duration = Duration::from_secs(600);
 
