@@ -180,7 +180,7 @@ impl NodeMachine {
         let missing = wanted.keys().copied().collect();
         let (job, deadline, holder) = (work.work.job(), work.deadline, work.holder().clone());
         if deadline <= now {
-            return;
+            return self.work(work, now);
         }
         // A repeat replaces what it repeats: its holder may be another.
         self.artifacts.parked.insert(work.work.clone(), Parked { work, missing });

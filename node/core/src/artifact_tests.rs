@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use foa_wire::envelope::CLOCK_SKEW;
 use foa_wire::{AgentId, ArtifactId, Boot, Connection, NodeId, PeerAddress, Term, Time, Topic, WorkId};
 use foa_workflows::plan::Plan;
 use foa_workflows::request::{Request, Work, WorkOutcome};
@@ -16,6 +17,8 @@ use crate::machine::NodeMachine;
 use crate::status::Role;
 
 const NOW: Time = Time::from_millis(1_000_000);
+/// How long work may take.
+const LASTS: Duration = Duration::from_secs(45);
 const ID: ArtifactId = ArtifactId::from_bytes([7; 32]);
 
 fn holder() -> NodeId {
@@ -24,6 +27,11 @@ fn holder() -> NodeId {
 
 fn author() -> NodeId {
     identity("author", 2).id().clone()
+}
+
+/// When work is over by any clock.
+fn too_late() -> Time {
+    NOW + LASTS + CLOCK_SKEW
 }
 
 fn address() -> PeerAddress {
@@ -105,7 +113,7 @@ fn draft(node: &NodeMachine, inputs: Vec<Finding>) -> Body {
         agent: AgentId::new("agent".parse().unwrap(), node.id().clone()),
         term: Term::first(holder()),
         replicas: vec![holder()],
-        deadline: NOW + Duration::from_secs(45),
+        deadline: NOW + LASTS,
         cap: None,
         request,
     }))
@@ -185,7 +193,7 @@ fn inputs_that_nobody_has_fail_the_work_by_name_at_its_deadline() {
     assert!(node.wake().is_some_and(|at| at <= again));
     let out = effects(node.handle(Input::Tick, again));
     assert!(sent(&out).iter().any(|(_, body)| matches!(body, Body::ArtifactAsk(_))), "they are asked again");
-    let out = effects(node.handle(Input::Tick, NOW + Duration::from_secs(45)));
+    let out = effects(node.handle(Input::Tick, too_late()));
     let reason = sent(&out).into_iter().find_map(|(_, body)| match body {
         Body::WorkReply(reply) => match &reply.outcome {
             WorkOutcome::Failed { reason, .. } => Some(reason.clone()),
@@ -251,8 +259,8 @@ fn an_answer_nobody_keeps_is_asked_for_again_until_its_deadline() {
     answer(&mut node);
     let out = effects(node.handle(Input::Tick, NOW + Duration::from_secs(5)));
     assert!(sent(&out).iter().any(|(_, body)| matches!(body, Body::ArtifactKeep(_))));
-    node.handle(Input::Tick, NOW + Duration::from_secs(45));
-    node.handle(Input::Tick, NOW + Duration::from_secs(46));
+    node.handle(Input::Tick, too_late());
+    node.handle(Input::Tick, too_late() + Duration::from_secs(1));
     assert!(node.idle(), "the work has timed out and the answer is dropped with it");
 }
 

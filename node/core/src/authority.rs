@@ -1,51 +1,15 @@
 //! Tests of who may do what: a stranger with a valid key of its own is still a stranger.
 
-use std::time::Duration;
-
-use foa_wire::{AgentId, Boot, Connection, JobId, NodeId, Term, Time, Topic, WorkId};
-use foa_workflows::JobSubmission;
+use foa_wire::{AgentId, JobId, NodeId, Term, Topic};
 use foa_workflows::job::{Accepted, Control, Durability};
-use foa_workflows::request::{Request, Work};
-use foa_workflows::work::ProposeLimits;
 
 use crate::body::Body;
-use crate::effect::{Effect, Input, Output, Received};
-use crate::fixture::{agent, config, identity};
+use crate::effect::{Effect, Output};
+use crate::fixture::{coordinator, identity, says, submits, work};
 use crate::machine::NodeMachine;
-use crate::status::Role;
-
-const NOW: Time = Time::from_millis(1_000_000);
 
 fn stranger() -> NodeId {
     identity("stranger", 66).id().clone()
-}
-
-/// A connected coordinator with one agent.
-fn node() -> NodeMachine {
-    let mut node = NodeMachine::new(
-        identity("holder", 1),
-        config(&[Role::Coordinator, Role::Worker]),
-        Boot(1),
-        Vec::new(),
-    );
-    node.handle(Input::Advertise(vec![agent()]), NOW);
-    node.handle(Input::Connected { connection: Connection(1) }, NOW);
-    // Nobody confirms its directory; after a while it trusts it.
-    node.handle(Input::Tick, NOW + Duration::from_secs(2));
-    node
-}
-
-fn says(node: &mut NodeMachine, from: &NodeId, id: &str, topic: Topic, body: Body) -> Vec<Output> {
-    let received = Received {
-        topic,
-        from: Some(from.clone()),
-        boot: Boot(1),
-        id: Some(id.parse().unwrap()),
-        expires: Some(NOW + Duration::from_secs(60)),
-        body,
-        job: Some("job-of-somebody".parse().unwrap()),
-    };
-    node.handle(Input::Received(Box::new(received)), NOW)
 }
 
 fn refused(node: &NodeMachine, reason: &str) -> u64 {
@@ -54,15 +18,8 @@ fn refused(node: &NodeMachine, reason: &str) -> u64 {
 
 /// The node with a job of `owner`.
 fn holder_of_a_job(owner: &NodeId) -> (NodeMachine, JobId) {
-    let mut node = node();
-    let submission = Body::JobSubmit(JobSubmission::of("do it"));
-    for output in says(&mut node, owner, "submission-1", Topic::Jobs, submission) {
-        if let Effect::Embed { id, .. } = output.effect {
-            node.handle(Input::Embedded { id, result: Err("no model".to_owned()) }, NOW);
-        }
-    }
-    // Nobody says what the task means: it is taken after a while all the same.
-    node.handle(Input::Tick, NOW + Duration::from_secs(4));
+    let mut node = coordinator();
+    submits(&mut node, owner, "job-of-somebody");
     assert!(!node.idle(), "the job was not accepted");
     (node, "job-of-somebody".parse().unwrap())
 }
@@ -96,28 +53,18 @@ fn only_the_owner_cancels() {
 
 #[test]
 fn work_belongs_to_the_holder_that_asked_first() {
-    let mut node = node();
+    let mut node = coordinator();
     let agent = AgentId::new("agent".parse().unwrap(), node.id().clone());
-    let work = |holder: &NodeId, task: &str| {
-        Body::Work(Box::new(Work {
-            work: WorkId::new(&"job-of-somebody".parse().unwrap(), 1),
-            agent: agent.clone(),
-            term: Term { number: 1, holder: holder.clone() },
-            replicas: Vec::new(),
-            deadline: NOW + Duration::from_secs(30),
-            cap: None,
-            request: Request::Propose { task: task.to_owned(), limits: ProposeLimits { min: 1, max: 4 } },
-        }))
-    };
+    let work = |holder: &NodeId| Body::Work(Box::new(work(&agent, holder, 1)));
     let asks = |out: &[Output]| out.iter().filter(|o| matches!(o.effect, Effect::Ask { .. })).count();
     let first = identity("first", 3).id().clone();
     let topic = || Topic::Tasks(agent.clone());
-    let body = work(&first, "the real one");
+    let body = work(&first);
     assert_eq!(asks(&says(&mut node, &first, "work-00001", topic(), body)), 1);
-    let body = work(&stranger(), "mine");
+    let body = work(&stranger());
     assert_eq!(asks(&says(&mut node, &stranger(), "work-00002", topic(), body)), 0);
     assert_eq!(refused(&node, "work-conflict"), 1);
-    let body = work(&first, "the real one");
+    let body = work(&first);
     says(&mut node, &first, "work-00003", topic(), body);
     assert_eq!(refused(&node, "work-conflict"), 1, "a repeat by the holder is no conflict");
 }

@@ -1,14 +1,21 @@
 //! What tests of a node have in common: who it is, what it is told at its start, its one agent.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use foa_capability::{AgentProfile, Effects, Offer, Vector};
-use foa_wire::NodeKey;
+use foa_wire::{AgentId, Boot, Connection, NodeId, NodeKey, Term, Time, Topic, WorkId};
+use foa_workflows::JobSubmission;
+use foa_workflows::request::{Request, Work};
+use foa_workflows::work::ProposeLimits;
 
 use crate::admission::Limits;
-use crate::effect::Advertised;
-use crate::machine::{Config, Identity};
+use crate::body::Body;
+use crate::effect::{Advertised, Effect, Input, Output, Received};
+use crate::machine::{Config, Identity, NodeMachine};
 use crate::status::Role;
+
+pub(crate) const NOW: Time = Time::from_millis(1_000_000);
 
 pub(crate) fn identity(name: &str, seed: u8) -> Identity {
     Identity::new(name.parse().unwrap(), NodeKey::from_seed([seed; 32]))
@@ -41,4 +48,57 @@ pub(crate) fn agent() -> Advertised {
         base_model: None,
     };
     Advertised { profile, vectors: vec![Vector::new(vec![1.0, 0.0]).unwrap()] }
+}
+
+/// A connected coordinator with one agent, that trusts its directory.
+pub(crate) fn coordinator() -> NodeMachine {
+    let roles = [Role::Coordinator, Role::Worker];
+    let mut node = NodeMachine::new(identity("holder", 1), config(&roles), Boot(1), Vec::new());
+    node.handle(Input::Advertise(vec![agent()]), NOW);
+    node.handle(Input::Connected { connection: Connection(1) }, NOW);
+    // Nobody confirms its directory; after a while it trusts it.
+    node.handle(Input::Tick, NOW + Duration::from_secs(2));
+    node
+}
+
+/// A message of `from` arrives.
+pub(crate) fn says(node: &mut NodeMachine, from: &NodeId, id: &str, topic: Topic, body: Body) -> Vec<Output> {
+    let received = Received {
+        topic,
+        from: Some(from.clone()),
+        boot: Boot(1),
+        id: Some(id.parse().unwrap()),
+        expires: Some(NOW + Duration::from_secs(60)),
+        body,
+        job: Some("job-of-somebody".parse().unwrap()),
+    };
+    node.handle(Input::Received(Box::new(received)), NOW)
+}
+
+/// `owner` submits a job. Nobody says what its words mean, so it is accepted without.
+pub(crate) fn submits(node: &mut NodeMachine, owner: &NodeId, job: &str) -> Vec<Output> {
+    let submission = JobSubmission { job: Some(job.parse().unwrap()), ..JobSubmission::of("do it") };
+    let id = format!("submission-{job}");
+    let mut out = says(node, owner, &id, Topic::Jobs, Body::JobSubmit(submission));
+    let embeds = out.iter().filter_map(|output| match &output.effect {
+        Effect::Embed { id, .. } => Some(*id),
+        _ => None,
+    });
+    for id in embeds.collect::<Vec<_>>() {
+        out.extend(node.handle(Input::Embedded { id, result: Err("no model".to_owned()) }, NOW));
+    }
+    out
+}
+
+/// A piece of work for one of our agents, as the first holder of `job-of-somebody` asks for it.
+pub(crate) fn work(agent: &AgentId, holder: &NodeId, number: u32) -> Work {
+    Work {
+        work: WorkId::new(&"job-of-somebody".parse().unwrap(), number),
+        agent: agent.clone(),
+        term: Term::first(holder.clone()),
+        replicas: Vec::new(),
+        deadline: NOW + Duration::from_secs(30),
+        cap: None,
+        request: Request::Propose { task: "do it".to_owned(), limits: ProposeLimits { min: 1, max: 4 } },
+    }
 }

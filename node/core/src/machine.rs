@@ -18,7 +18,7 @@ use crate::refusal::{Refusal, Refusals};
 use crate::replica::Durable;
 use crate::status::Role;
 use crate::window::Window;
-use crate::worker::Worker;
+use crate::worker::{Worker, by_our_clock};
 
 /// How long a command means anything, unless it says otherwise.
 pub(crate) const COMMAND_LIFE: std::time::Duration = std::time::Duration::from_secs(300);
@@ -260,7 +260,7 @@ impl NodeMachine {
             (Topic::Jobs, Body::JobSubmit(submission)) => self.submitted(submission, Some(from), job, now),
             (Topic::JobControl(id), Body::JobControl(control)) => self.control(id, &control, &from, now),
             (Topic::Tasks(agent), Body::Work(work)) if work.agent == *agent && *work.holder() == from => {
-                self.work_with_inputs(*work, now);
+                self.work_with_inputs(by_our_clock(*work), now);
             }
             (Topic::Tasks(_), Body::WorkCancel(cancel)) => {
                 self.unpark(&cancel.work, &from);

@@ -1,11 +1,15 @@
 //! Our agents' work: admitting it, asking the agent, signing what goes on the blackboard, replying, and repeating the reply
 //! to whoever repeats the work.
+//!
+//! A deadline is told by the holder's clock, which may be behind ours by [`CLOCK_SKEW`]; so it is that much later here
+//! ([`by_our_clock`]). That costs little, because a holder withdraws what it no longer waits for.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use foa_capability::presence::Load;
 use foa_capability::profile::Effects;
+use foa_wire::envelope::CLOCK_SKEW;
 use foa_wire::{AgentId, AgentName, ClusterId, JobId, NodeId, Term, Time, Topic, WorkId};
 use foa_workflows::cluster::channel::{Body as EntryBody, Content, Entry, EntryHash};
 use foa_workflows::decompose::merge::verify;
@@ -212,6 +216,18 @@ impl Worker {
     }
 }
 
+/// Work as it came, with the latest moment by our clock that its holder may mean with its deadline.
+pub(crate) fn by_our_clock(work: Work) -> Work {
+    Work { deadline: work.deadline + CLOCK_SKEW, ..work }
+}
+
+/// The answer to work that is too old to be begun.
+fn expired(now: Time, deadline: Time) -> WorkOutcome {
+    let late = now.since(deadline).as_secs() + CLOCK_SKEW.as_secs();
+    let detail = format!("its deadline had passed by {late} s, by this node's clock, before it was begun");
+    WorkOutcome::Failed { reason: "expired".to_owned(), detail }
+}
+
 impl NodeMachine {
     /// Takes work for one of our agents, or repeats the reply to it.
     pub(crate) fn work(&mut self, work: Work, now: Time) {
@@ -230,13 +246,16 @@ impl NodeMachine {
             self.deliver(reply, work.holder(), now);
             return;
         }
-        if bound.is_some() || work.deadline <= now {
+        if bound.is_some() {
             return;
         }
         let fail = |reason: &str, detail: String| WorkOutcome::Failed { reason: reason.to_owned(), detail };
         if self.worker.effects.contains_key(&work.work) {
             let detail = "it was begun before a crash; whether it took effect is unknown".to_owned();
             return self.reply_to(&work, fail("unknown", detail), Usage::default(), now);
+        }
+        if work.deadline <= now {
+            return self.reply_to(&work, expired(now, work.deadline), Usage::default(), now);
         }
         let Some(own) = self.membership.own.get(work.agent.agent()) else {
             let detail = format!("wanted an agent of this node, found {}", work.agent);
@@ -482,7 +501,6 @@ impl NodeMachine {
             }
         }
         self.forget_effects(now);
-        self.worker.waiting.retain(|w| w.deadline > now);
         let late: Vec<WorkId> =
             self.worker.running.values().filter(|w| w.deadline <= now).map(|w| w.work.clone()).collect();
         for id in late {
@@ -586,3 +604,6 @@ impl NodeMachine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

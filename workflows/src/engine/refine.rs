@@ -363,7 +363,7 @@ impl JobMachine {
 }
 
 /// Failures that say that the work was never begun.
-const REFUSALS: [&str; 5] = ["declined", "overloaded", "draining", "unknown-agent", "cap-too-low"];
+const REFUSALS: [&str; 6] = ["declined", "overloaded", "draining", "unknown-agent", "cap-too-low", "expired"];
 
 /// Where a cluster stands.
 enum Play {
