@@ -155,6 +155,7 @@ impl NodeMachine {
             Input::Connected { connection } => self.connected(connection, now),
             Input::Disconnected => {
                 self.connected = false;
+                self.republish_no_more();
                 self.retime_all();
             }
             Input::Received(received) => self.received(*received, now),
@@ -234,7 +235,7 @@ impl NodeMachine {
         self.publish_status(now);
         self.republish_cards(now);
         self.introduce(now);
-        self.republish_results();
+        self.republish_results(now);
         self.resume_jobs(now);
     }
 

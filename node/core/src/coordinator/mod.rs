@@ -3,10 +3,12 @@
 //! - `submission`: taking a job, keeping it for another coordinator, turning it away
 //! - `replication`: messages between the replicas of a job, taking over, stepping down
 //! - `perform`: what a job wants done, once the records that stand before it are committed
+//! - `republish`: results that a broker may have forgotten
 //! - `service`: what owners, members and clients ask of a job; results and how long they are kept
 
 mod perform;
 mod replication;
+mod republish;
 mod service;
 mod submission;
 
@@ -19,6 +21,7 @@ use foa_workflows::job::JobSubmission;
 use foa_workflows::journal::Step;
 use foa_workflows::{JobResult, Record};
 
+use self::republish::Republishing;
 use self::submission::Waiting;
 use crate::admission::{Admission, Limits, Shelf};
 use crate::arrival::Arrivals;
@@ -57,6 +60,7 @@ pub struct Coordinator {
     timers: BTreeSet<(Time, JobId)>,
     waiting_timers: BTreeSet<(Time, JobId)>,
     ended: BTreeSet<(Time, JobId)>,
+    republishing: Republishing,
 }
 
 /// A job we hold or keep a copy of.
@@ -102,6 +106,7 @@ impl Coordinator {
             timers: BTreeSet::new(),
             waiting_timers: BTreeSet::new(),
             ended: BTreeSet::new(),
+            republishing: Republishing::default(),
         };
         for (job, kept) in kept {
             match Replica::recovered(job.clone(), me.clone(), kept) {
@@ -137,7 +142,8 @@ impl Coordinator {
     pub(crate) fn wake(&self) -> Option<Time> {
         let first = |timers: &BTreeSet<(Time, JobId)>| timers.first().map(|(at, _)| *at);
         let arrivals = self.arrivals.wake();
-        [first(&self.timers), first(&self.waiting_timers), arrivals].into_iter().flatten().min()
+        let republishing = self.republishing.wake();
+        [first(&self.timers), first(&self.waiting_timers), arrivals, republishing].into_iter().flatten().min()
     }
 
     pub(crate) fn broken(&self) -> &BTreeMap<JobId, String> {
@@ -261,6 +267,7 @@ impl NodeMachine {
             self.waiting_due(&job, now);
         }
         self.arrivals_tick(now);
+        self.republish_due(now);
         self.coordinator.elsewhere.retain(|_, job| job.until > now);
     }
 

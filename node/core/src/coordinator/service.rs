@@ -110,16 +110,6 @@ impl NodeMachine {
         held.is_of(self.id()) || !self.holder_alive(held)
     }
 
-    /// The broker may have forgotten: results we published go out again.
-    pub(crate) fn republish_results(&mut self) {
-        let ours = |job: &&JobId| self.coordinator.jobs.get(*job).is_some_and(|held| held.is_of(self.id()));
-        let ended: Vec<JobId> =
-            self.coordinator.ended.iter().map(|(_, job)| job).filter(ours).cloned().collect();
-        for job in ended {
-            self.publish_result(&job);
-        }
-    }
-
     /// Ended jobs beyond the limit.
     pub(super) fn forget_oldest(&mut self, now: Time) {
         while self.coordinator.ended.len() > KEEP_ENDED {
