@@ -576,7 +576,7 @@ impl Client {
                     Ok(Some(Heard::Accepted(a))) if a.job == job => return Ok(Heard::Accepted(a)),
                     Ok(Some(Heard::Rejected(r))) if r.job == job => match r.refused {
                         // Whoever is turned away asks again when told to; not everyone in the same moment.
-                        Refused::Overloaded { retry_after_ms }
+                        Refused::Overloaded { retry_after_ms, .. }
                             if started.elapsed() + after(retry_after_ms) < patience =>
                         {
                             repeat = repeat.max(Instant::now() + jittered(after(retry_after_ms)));

@@ -81,7 +81,7 @@ impl Node {
                 Effect::Send(send) => match (send.topic, send.body) {
                     (Topic::Inbox(to), Body::JobAccepted(_)) => *self.accepted.entry(to).or_default() += 1,
                     (Topic::Inbox(to), Body::JobRejected(rejection)) => {
-                        let Refused::Overloaded { retry_after_ms } = rejection.refused else {
+                        let Refused::Overloaded { retry_after_ms, .. } = rejection.refused else {
                             panic!("refused: {}", rejection.refused)
                         };
                         self.longest_wait = self.longest_wait.max(Duration::from_millis(retry_after_ms));

@@ -299,7 +299,13 @@ fn samples() -> Vec<Body> {
             durability: Durability::Local,
             replicas: vec![term().holder],
         }),
-        Body::JobRejected(Rejection { job: job(), refused: Refused::Overloaded { retry_after_ms: 5000 } }),
+        Body::JobRejected(Rejection {
+            job: job(),
+            refused: Refused::Overloaded {
+                detail: Some("the store is full".to_owned()),
+                retry_after_ms: 5000,
+            },
+        }),
         Body::JobEvents(JobEvents { job: job(), records: vec![record.clone()] }),
         replica(What::Append { previous: None, records: vec![record.clone()], committed: Index(0) }),
         replica(What::Stored { last: Index(1), committed: Index(0) }),

@@ -122,14 +122,21 @@ pub enum Refused {
     #[error("conflict: this id is another job's")]
     Conflict,
     /// Too much is going on.
-    #[error("overloaded, retry after {retry_after_ms} ms")]
+    #[error("overloaded{}, retry after {retry_after_ms} ms", because(.detail))]
     Overloaded {
+        /// What there is too much of, and what helps.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        detail: Option<String>,
         /// When to try again.
         retry_after_ms: u64,
     },
     /// Nobody signed it, and this federation wants to know who asks.
     #[error("unsigned: this federation accepts signed submissions only")]
     Unsigned,
+}
+
+fn because(detail: &Option<String>) -> String {
+    detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default()
 }
 
 impl JobSubmission {

@@ -9,6 +9,7 @@
 //! - A node has at most `max_jobs` open jobs, of which at most `max_running` run at once.
 //! - While it is at most half full everyone gets in. Beyond, a submitter gets its fair share at most: `max_jobs` through
 //!   the number of submitters with open jobs and one more, so that there is room for whoever comes next.
+//! - While its store is full a node takes no job; those it has go on, and so does keeping logs for other holders.
 //! - Unsigned submissions count as one submitter, which never holds more than a quarter.
 //! - A free slot goes to the highest priority; a job rises by one for every [`RISE`] it waited, without end, so it is
 //!   overtaken only by jobs that came at most two such times after it. Then to the submitter with the fewest running jobs,
@@ -58,9 +59,30 @@ impl Default for Limits {
     }
 }
 
-/// When to try again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RetryAfter(pub Duration);
+/// What there is no room for one more job in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Full {
+    /// The submitter has its share of the jobs that may be open.
+    #[error("too many jobs are open")]
+    Jobs {
+        /// When there may be room.
+        retry_after: Duration,
+    },
+    /// The store has outgrown what its operator allows.
+    #[error("the store is full: raise store.max_bytes, or wait until jobs that ended have left it")]
+    Store,
+}
+
+impl Full {
+    /// When to try again.
+    #[must_use]
+    pub fn retry_after(self) -> Duration {
+        match self {
+            Self::Jobs { retry_after } => retry_after,
+            Self::Store => RETRY_LAST,
+        }
+    }
+}
 
 /// The open jobs of a node, by who submitted them and whether they run.
 #[derive(Debug)]
@@ -69,6 +91,7 @@ pub struct Admission {
     jobs: BTreeMap<JobId, Entry>,
     submitters: BTreeMap<Submitter, Held>,
     running: usize,
+    store_full: bool,
 }
 
 #[derive(Debug)]
@@ -89,14 +112,22 @@ impl Admission {
     /// Nothing yet.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self { limits, jobs: BTreeMap::new(), submitters: BTreeMap::new(), running: 0 }
+        Self { limits, jobs: BTreeMap::new(), submitters: BTreeMap::new(), running: 0, store_full: false }
+    }
+
+    /// The store is full, or has room again.
+    pub fn store_full(&mut self, full: bool) {
+        self.store_full = full;
     }
 
     /// Whether one more job of this submitter may be taken.
     ///
     /// # Errors
-    /// When to try again, if not: later the more jobs wait for a slot, and the more of them are this submitter's.
-    pub fn room(&self, submitter: &Submitter) -> Result<(), RetryAfter> {
+    /// Why not, and when to try again: later the more jobs wait for a slot, and the more of them are this submitter's.
+    pub fn room(&self, submitter: &Submitter) -> Result<(), Full> {
+        if self.store_full {
+            return Err(Full::Store);
+        }
         let held = self.submitters.get(submitter).map_or(0, |held| held.open);
         let full = self.jobs.len() >= self.limits.max_jobs;
         if !full && held < self.most(submitter) {
@@ -105,7 +136,7 @@ impl Admission {
         let ahead = self.waiting() / self.limits.max_running.max(1);
         let own = held.checked_div(self.share(submitter)).unwrap_or(0);
         let turns = u32::try_from(1 + ahead + own).unwrap_or(u32::MAX);
-        Err(RetryAfter(RETRY_FIRST.saturating_mul(turns).min(RETRY_LAST)))
+        Err(Full::Jobs { retry_after: RETRY_FIRST.saturating_mul(turns).min(RETRY_LAST) })
     }
 
     /// How many open jobs this submitter may have now.

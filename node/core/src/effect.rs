@@ -76,6 +76,8 @@ pub enum Input {
         /// Whether it is here; why not, in words.
         result: Result<(), String>,
     },
+    /// The store has outgrown what it may take, or is well below that again.
+    StoreFull(bool),
     /// Take nothing new.
     Drain,
     /// Say goodbye; the last input.

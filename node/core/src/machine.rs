@@ -171,6 +171,7 @@ impl NodeMachine {
             Input::Reachable(addresses) => self.reachable(addresses),
             Input::LookedUp { asker, held } => self.looked_up(asker, held, now),
             Input::Fetched { artifact, result } => self.fetched(artifact, result, now),
+            Input::StoreFull(full) => self.coordinator.admission.store_full(full),
             Input::Drain => {
                 self.draining = true;
                 self.publish_status(now);

@@ -158,7 +158,7 @@ fn journal(node: &NodeConfig) -> Finding {
                 "journal",
                 Verdict::Warn,
                 format!(
-                    "{}: wanted at most {} KB, found {} KB",
+                    "{}: wanted at most {} KB to take new jobs, found {} KB",
                     path.display(),
                     node.store_quota.unwrap_or_default() / 1000,
                     (seen.bytes + seen.cells) / 1000

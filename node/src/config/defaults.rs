@@ -175,7 +175,7 @@ pub const SETTINGS: &[Setting] = &[
         kind: Kind::Number,
         // A hundred thousand jobs of some ten records; small beside any disk a coordinator should have.
         default: Some("8589934592"),
-        about: "bytes the journal may take before the node says that it is too large; 0 is no limit",
+        about: "bytes the journal may take; a node whose journal is larger takes no new jobs; 0 is no limit",
     },
     Setting {
         path: "artifacts.listen",

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::mpsc as blocking;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use foa_node_core::journal::{self as node_core, NodeRecord};
 use tokio::sync::mpsc;
@@ -10,8 +11,17 @@ use tokio::sync::mpsc;
 use super::meter::Meter;
 use crate::store::{Append, Store, StoreError, Stream};
 
-/// After so many batches it is looked how large the store is.
-const WEIGH: u64 = 256;
+/// How often it is looked how large the store is, and, while it is full, what of it can be given back.
+const WEIGH: Duration = Duration::from_secs(5);
+
+/// What the disk has to say.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum News {
+    /// Everything up to this record is on it.
+    Synced(u64),
+    /// The store has outgrown its quota, or is well below it again.
+    StoreFull(bool),
+}
 
 /// What the disk is told.
 enum Write {
@@ -24,18 +34,18 @@ pub(super) struct Journal {
     /// What one turn of the loop wrote so far: it reaches the disk together.
     turn: Vec<Write>,
     writes: blocking::Sender<Vec<Write>>,
-    synced: mpsc::UnboundedReceiver<Result<u64, StoreError>>,
+    news: mpsc::UnboundedReceiver<Result<News, StoreError>>,
 }
 
 impl Journal {
     pub(super) fn start(store: Arc<dyn Store>, meter: Arc<Meter>) -> Self {
         let (writes, waiting) = blocking::channel();
-        let (done, synced) = mpsc::unbounded_channel();
+        let (done, news) = mpsc::unbounded_channel();
         thread::Builder::new()
             .name("foa-journal".to_owned())
             .spawn(move || run(&*store, &meter, &waiting, &done))
             .expect("the operating system has room for one more thread");
-        Self { turn: Vec::new(), writes, synced }
+        Self { turn: Vec::new(), writes, news }
     }
 
     pub(super) fn append(&mut self, seq: u64, record: Box<NodeRecord>) {
@@ -49,14 +59,14 @@ impl Journal {
     /// Hands the turn to the disk.
     pub(super) fn end_turn(&mut self) {
         if !self.turn.is_empty() {
-            // A writer that is gone has said why through `synced`.
+            // A writer that is gone has said why through `news`.
             let _ = self.writes.send(std::mem::take(&mut self.turn));
         }
     }
 
-    /// The last record that is on disk, each time it grows; an error ends the node. Cancel-safe.
-    pub(super) async fn synced(&mut self) -> Option<Result<u64, StoreError>> {
-        self.synced.recv().await
+    /// What is new about the disk; an error ends the node. Cancel-safe.
+    pub(super) async fn news(&mut self) -> Option<Result<News, StoreError>> {
+        self.news.recv().await
     }
 }
 
@@ -64,19 +74,28 @@ fn run(
     store: &dyn Store,
     meter: &Meter,
     waiting: &blocking::Receiver<Vec<Write>>,
-    done: &mpsc::UnboundedSender<Result<u64, StoreError>>,
+    done: &mpsc::UnboundedSender<Result<News, StoreError>>,
 ) {
-    let mut batches = 0u64;
-    while let Ok(first) = waiting.recv() {
-        if batches.is_multiple_of(WEIGH) {
-            weigh(store, meter);
+    let mut weighed: Option<Instant> = None;
+    loop {
+        if weighed.is_none_or(|at| at.elapsed() >= WEIGH) {
+            weighed = Some(Instant::now());
+            if let Some(full) = weigh(store, meter)
+                && done.send(Ok(News::StoreFull(full))).is_err()
+            {
+                return;
+            }
         }
-        batches += 1;
+        let first = match waiting.recv_timeout(WEIGH) {
+            Ok(first) => first,
+            Err(blocking::RecvTimeoutError::Timeout) => continue,
+            Err(blocking::RecvTimeoutError::Disconnected) => return,
+        };
         let batch: Vec<Write> = std::iter::once(first).chain(waiting.try_iter()).flatten().collect();
         match write(store, meter, batch) {
             Ok(None) => {}
             Ok(Some(last)) => {
-                if done.send(Ok(last)).is_err() {
+                if done.send(Ok(News::Synced(last))).is_err() {
                     return;
                 }
             }
@@ -89,14 +108,29 @@ fn run(
     }
 }
 
-fn weigh(store: &dyn Store, meter: &Meter) {
-    match store.bytes() {
-        Ok(bytes) if meter.weighed(bytes, store.quota()) => {
-            tracing::warn!(bytes, quota = store.quota(), "the store is larger than store.max_bytes");
+/// Looks how large the store is, after giving back what can be given back if it was full. Returns whether it is full, if
+/// that has changed.
+fn weigh(store: &dyn Store, meter: &Meter) -> Option<bool> {
+    let (_, full) = meter.store();
+    let reclaimed = if full { store.reclaim() } else { Ok(()) };
+    let bytes = match reclaimed.and_then(|()| store.bytes()) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            tracing::warn!(%error, "cannot see how large the store is");
+            return None;
         }
-        Ok(_) => {}
-        Err(error) => tracing::warn!(%error, "cannot see how large the store is"),
+    };
+    let changed = meter.weighed(bytes, store.quota());
+    match changed {
+        Some(true) => tracing::warn!(
+            bytes,
+            quota = store.quota(),
+            "the store is larger than store.max_bytes: no new jobs are taken until there is room"
+        ),
+        Some(false) => tracing::info!(bytes, "the store has room again"),
+        None => {}
     }
+    changed
 }
 
 /// Appends and forgets, in the order it was told, and waits for the disk once; returns the last record written, if there
@@ -151,7 +185,34 @@ mod tests {
     use std::ops::ControlFlow;
 
     use super::*;
-    use crate::store::MemoryStore;
+    use crate::store::{MemoryStore, SegmentStore};
+
+    #[test]
+    fn a_store_over_its_quota_is_full_until_what_was_forgotten_gave_its_disk_back() {
+        let (dir, meter) = (tempfile::tempdir().unwrap(), Meter::default());
+        let store = SegmentStore::open(dir.path()).unwrap();
+        let quota = store.bytes().unwrap() + 1_000_000;
+        let store = store.with_quota(Some(quota));
+        let job = Stream::Job("job-large".parse().unwrap());
+        assert_eq!(weigh(&store, &meter), None);
+        store.append(&[Append { stream: &job, body: &vec![7; 1_500_000] }]).unwrap();
+        assert_eq!(weigh(&store, &meter), Some(true));
+        assert_eq!(weigh(&store, &meter), None, "it is needed");
+        store.truncate(&job).unwrap();
+        assert!(store.bytes().unwrap() > quota, "forgetting alone gives nothing back");
+        assert_eq!(weigh(&store, &meter), Some(false));
+    }
+
+    #[test]
+    fn a_disk_says_that_it_is_full_before_anything_is_written() {
+        let (dir, meter) = (tempfile::tempdir().unwrap(), Meter::default());
+        let store = SegmentStore::open(dir.path()).unwrap().with_quota(Some(1));
+        let (writes, waiting) = blocking::channel();
+        let (done, mut news) = mpsc::unbounded_channel();
+        drop(writes);
+        run(&store, &meter, &waiting, &done);
+        assert_eq!(news.try_recv().unwrap().unwrap(), News::StoreFull(true));
+    }
 
     #[test]
     fn a_job_that_begins_anew_right_after_it_was_forgotten_is_kept() {

@@ -44,15 +44,17 @@ impl Meter {
         self.received.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The store has this size. Returns whether it has just grown over its quota.
-    pub(super) fn weighed(&self, bytes: u64, quota: Option<u64>) -> bool {
+    /// The store has this size. Returns whether it is full if that has changed: it is when it has grown over its quota, and
+    /// until a tenth of that is free.
+    pub(super) fn weighed(&self, bytes: u64, quota: Option<u64>) -> Option<bool> {
         self.store.store(bytes, Ordering::Relaxed);
-        let over = quota.is_some_and(|quota| bytes > quota);
-        !self.over.swap(over, Ordering::Relaxed) && over
+        let before = self.over.load(Ordering::Relaxed);
+        let full = quota.is_some_and(|quota| bytes > if before { quota - quota / 10 } else { quota });
+        self.over.store(full, Ordering::Relaxed);
+        (full != before).then_some(full)
     }
 
-    /// Bytes of the store when it was last looked at, and whether that is more than its quota: then it is time to take
-    /// no new jobs.
+    /// Bytes of the store when it was last looked at, and whether it is full.
     #[must_use]
     pub fn store(&self) -> (u64, bool) {
         (self.store.load(Ordering::Relaxed), self.over.load(Ordering::Relaxed))
@@ -77,12 +79,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn growing_over_the_quota_is_said_once() {
+    fn a_full_store_is_said_once_and_so_is_room_in_it() {
         let meter = Meter::default();
-        let said: Vec<bool> = [5, 11, 12, 9, 10, 11].map(|bytes| meter.weighed(bytes, Some(10))).to_vec();
-        assert_eq!(said, [false, true, false, false, false, true]);
-        assert_eq!(meter.store(), (11, true));
-        assert!(!meter.weighed(u64::MAX, None));
+        let said = [50, 101, 120, 100, 91, 90, 100, 101].map(|bytes| meter.weighed(bytes, Some(100)));
+        let (full, room) = (Some(true), Some(false));
+        assert_eq!(said, [None, full, None, None, None, room, None, full]);
+        assert_eq!(meter.store(), (101, true));
+        assert_eq!(meter.weighed(u64::MAX, None), room);
         assert_eq!(meter.store(), (u64::MAX, false));
     }
 }

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::agents::Agents;
 use super::clock::Clock;
-use super::journal::Journal;
+use super::journal::{Journal, News};
 use super::now;
 use super::opener::Arrived;
 use super::sealer::Sealer;
@@ -46,7 +46,7 @@ pub(super) enum Told {
 enum Woken {
     Arrived(Arrived),
     Told(Told),
-    Synced(Option<Result<u64, StoreError>>),
+    Disk(Option<Result<News, StoreError>>),
     Expiry,
     Closed,
 }
@@ -137,7 +137,7 @@ impl Shell {
             let mut next = Some(tokio::select! {
                 one = arrivals.recv() => Woken::arrived(one),
                 message = told.recv() => Woken::told(message),
-                synced = self.parts.journal.synced() => Woken::Synced(synced),
+                news = self.parts.journal.news() => Woken::Disk(news),
                 Some(addresses) = mover.addresses_changed() => Woken::Told(Told::Input(Input::Reachable(addresses))),
                 _ = expiry.tick() => Woken::Expiry,
                 () = tokio::time::sleep_until(wake) => Woken::Told(Told::Input(Input::Tick)),
@@ -157,7 +157,7 @@ impl Shell {
                         let before = self.unsent.take().map_or(0, |(messages, _)| messages);
                         self.unsent = Some((before + 1, topic));
                     }
-                    Woken::Synced(synced) => self.release(synced).await?,
+                    Woken::Disk(news) => self.disk(news).await?,
                     Woken::Expiry => self.expire(),
                     Woken::Closed => return Ok(()),
                 }
@@ -271,10 +271,17 @@ impl Shell {
         Ok(())
     }
 
-    async fn release(&mut self, synced: Option<Result<u64, StoreError>>) -> anyhow::Result<()> {
-        let synced = synced
+    async fn disk(&mut self, news: Option<Result<News, StoreError>>) -> anyhow::Result<()> {
+        let news = news
             .context("the journal's thread has stopped")?
             .context("the journal could not be written; nothing that needs it was sent")?;
+        match news {
+            News::Synced(seq) => self.release(seq).await,
+            News::StoreFull(full) => self.input(Input::StoreFull(full), None).await,
+        }
+    }
+
+    async fn release(&mut self, synced: u64) -> anyhow::Result<()> {
         self.synced = synced;
         while self.held.front().is_some_and(|held| held.after <= synced) {
             match self.held.pop_front().map(|held| held.what) {

@@ -55,6 +55,12 @@ pub trait Store: Send + Sync {
     /// When the disk refuses.
     fn truncate(&self, stream: &Stream) -> Result<(), StoreError>;
 
+    /// Gives back the disk of what was forgotten, where that is worth the copying.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    fn reclaim(&self) -> Result<(), StoreError>;
+
     /// The value of a cell.
     ///
     /// # Errors

@@ -222,6 +222,11 @@ impl Store for SledStore {
         Ok(())
     }
 
+    fn reclaim(&self) -> Result<(), StoreError> {
+        // sled cleans up by itself.
+        Ok(())
+    }
+
     fn get(&self, cell: &str) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.cells.get(cell).map_err(|e| self.error(e))?.map(|v| v.to_vec()))
     }

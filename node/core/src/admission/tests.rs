@@ -1,9 +1,13 @@
 //! Bounds, fairness and order, over any sequence of events.
 
 use foa_wire::NodeKey;
+use foa_workflows::job::Refused;
 use proptest::prelude::*;
 
 use super::*;
+use crate::body::Body;
+use crate::effect::{Effect, Input, Output};
+use crate::fixture::{NOW, coordinator, submits};
 
 fn node(n: u8) -> Submitter {
     Some(NodeId::new(format!("node{n}").parse().unwrap(), &NodeKey::from_seed([n; 32]).public()))
@@ -58,7 +62,7 @@ fn who_is_turned_away_is_asked_to_wait_longer_the_more_there_is_to_do() {
             admission.enter(job(n), node(u8::try_from(n % 4).unwrap()), Priority::Normal, at(0));
         }
         while admission.next(at(0)).is_some() {}
-        admission.room(&node(1)).unwrap_err().0
+        admission.room(&node(1)).unwrap_err().retry_after()
     };
     assert!(wait(40, 40) < wait(10, 40) && wait(10, 40) < wait(4, 40));
     assert_eq!(wait(1, 40), RETRY_LAST);
@@ -118,6 +122,38 @@ fn whoever_has_most_on_the_shelf_gives_way() {
     assert_eq!(shelf.load(), (5, 900));
     shelf.take(&job(6));
     assert_eq!(shelf.load(), (4, 800));
+}
+
+/// Whether the submitter is told that its job is taken, or what it is told instead.
+fn answer(outputs: &[Output]) -> Result<(), Refused> {
+    let said = outputs.iter().find_map(|output| match &output.effect {
+        Effect::Send(send) => match &send.body {
+            Body::JobAccepted(_) => Some(Ok(())),
+            Body::JobRejected(rejection) => Some(Err(rejection.refused.clone())),
+            _ => None,
+        },
+        _ => None,
+    });
+    said.expect("a submission is answered")
+}
+
+#[test]
+fn a_node_whose_store_is_full_keeps_its_jobs_and_takes_none() {
+    let owner = node(9).unwrap();
+    let mut node = coordinator();
+    assert_eq!(answer(&submits(&mut node, &owner, "job-before")), Ok(()));
+    node.handle(Input::StoreFull(true), NOW);
+    let Err(Refused::Overloaded { detail: Some(detail), retry_after_ms: 60_000 }) =
+        answer(&submits(&mut node, &owner, "job-while"))
+    else {
+        panic!("it was taken, or turned away for another reason");
+    };
+    assert!(detail.contains("store.max_bytes"), "{detail}");
+    let held: Vec<String> = node.jobs().map(|view| view.job.to_string()).collect();
+    assert_eq!(held, ["job-before"]);
+    assert!(!node.idle(), "what it has goes on");
+    node.handle(Input::StoreFull(false), NOW);
+    assert_eq!(answer(&submits(&mut node, &owner, "job-after")), Ok(()));
 }
 
 #[derive(Clone, Debug)]

@@ -183,9 +183,9 @@ impl NodeMachine {
         if owner.is_none() && !self.config.accept_unsigned {
             Some(Refused::Unsigned)
         } else {
-            let turned_away = self.coordinator.admission.room(&owner.cloned()).err()?;
-            let ms = turned_away.0.as_millis();
-            Some(Refused::Overloaded { retry_after_ms: u64::try_from(ms).unwrap_or(u64::MAX) })
+            let full = self.coordinator.admission.room(&owner.cloned()).err()?;
+            let retry_after_ms = u64::try_from(full.retry_after().as_millis()).unwrap_or(u64::MAX);
+            Some(Refused::Overloaded { detail: Some(full.to_string()), retry_after_ms })
         }
     }
 

@@ -115,6 +115,13 @@ impl Index {
         segment.live + forgets.map(|(_, length)| length).sum::<u64>()
     }
 
+    /// Whether more than half of the segment that is written could be given back.
+    pub(super) fn mostly_dead(&self) -> bool {
+        self.segments
+            .last()
+            .is_some_and(|last| last.end - HEADER as u64 > 2 * self.kept(self.segments.len() - 1))
+    }
+
     /// Bytes of the records that are wanted.
     pub(super) fn live(&self) -> u64 {
         self.segments.iter().map(|s| s.live).sum()

@@ -12,7 +12,8 @@
 //! - **Append** writes a batch in one piece; its last frame closes it, and a batch that is not closed never was.
 //! - **Sync** is one `fdatasync` of one file whose length does not change, and a flush of sled if a cell was put.
 //! - **Truncate** appends a frame that forgets the stream. The disk is given back when a segment is full: then segments
-//!   with nothing wanted in them are removed, and those with little are put together ([`clean`]).
+//!   with nothing wanted in them are removed, and those with little are put together ([`clean`]). **Reclaim** does that
+//!   without waiting for a full one.
 //! - **Opening** reads everything once. From the first byte that is not as it was written, the log is copied aside and
 //!   cut ([`repair`]).
 //! - After an append or sync that failed half-way, nothing is written any more: what is on the disk is known only after
@@ -364,6 +365,16 @@ impl Store for SegmentStore {
         let number = state.last;
         let forget = Frame { number, stream: stream.clone(), kind: Kind::Forget, closes: true, body: b"" };
         self.write_frames(&mut state, &[forget])
+    }
+
+    fn reclaim(&self) -> Result<(), StoreError> {
+        let mut state = self.state();
+        if state.index.mostly_dead() {
+            // What is written is never cleaned, so another segment must be.
+            return self.roll(&mut state);
+        }
+        self.clean(&mut state);
+        Ok(())
     }
 
     fn get(&self, cell: &str) -> Result<Option<Vec<u8>>, StoreError> {
