@@ -2,42 +2,64 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
 use crate::broker::Kind;
 use crate::endpoint::{Request, serve};
-use crate::federation::{Federation, agent, list};
+use crate::federation::{Federation, PATIENCE, agent, list};
 
 const ABOUT: &str = "Reads reports about lighthouses and says what stands in them";
 const FACT: &str = "The lighthouse of Eskby is 43 m high.";
 const TASK: &str = "Say how high the lighthouse of Eskby is";
 
-/// Two coordinators and a reader behind this model.
-fn federation(answer: impl Fn(&Request) -> String + Send + Sync + 'static) -> Option<Federation> {
-    let address = serve(move |request| match request.shape.as_str() {
+/// What a model says, whose drafts are these.
+fn says(request: &Request, answer: impl Fn(&Request) -> String) -> Value {
+    match request.shape.as_str() {
         "propose" => json!({"subtasks": [{"key": "s1", "description": request.subject}], "edges": []}),
         "judge" => json!({"approve": true, "reason": ""}),
         "synthesise" => json!({"text": request.subject}),
         _ => json!({"can_answer": true, "answer": answer(request), "confidence": 0.9, "complete": true}),
-    });
+    }
+}
+
+/// Answers by what it was given.
+fn reads(request: &Request) -> String {
+    let given = if request.prompt.contains(FACT) { FACT } else { "nothing was given" };
+    given.to_owned()
+}
+
+/// These coordinators and a reader behind this model.
+fn federation(
+    coordinators: &[&str],
+    model: impl Fn(&Request) -> Value + Send + Sync + 'static,
+) -> Option<Federation> {
+    let address = serve(model);
     let mut federation = Federation::new(Kind::Embedded)?;
     let url = format!("http://{address}/v1");
     let reader =
         agent("openai", "reader", &[("description", ABOUT), ("base_url", &url), ("model", "reader")]);
-    federation.start("atlas", &["coordinator"], "");
-    federation.start("borealis", &["coordinator"], "");
+    for name in coordinators {
+        federation.start(name, &["coordinator"], "");
+    }
     federation.start("cygnus", &["worker"], &reader);
-    federation.ready(&["atlas", "borealis", "cygnus"]);
+    federation.ready(coordinators);
+    federation.ready(&["cygnus"]);
     federation.agents(1);
-    // Both coordinators know each other: whichever is asked lists two.
-    federation.until("two coordinators", &["nodes", "--json"], |nodes| {
+    coordinate(&federation, coordinators.len());
+    Some(federation)
+}
+
+/// So many coordinators know each other: whichever is asked lists them all.
+fn coordinate(federation: &Federation, wanted: usize) {
+    federation.until(&format!("{wanted} coordinators"), &["nodes", "--json"], |nodes| {
         let there = |node: &&Value| {
             node["online"] == true && list(&node["roles"]).iter().any(|role| role == "coordinator")
         };
-        (nodes.as_array()?.iter().filter(there).count() == 2).then_some(())
+        (nodes.as_array()?.iter().filter(there).count() == wanted).then_some(())
     });
-    Some(federation)
 }
 
 /// The short names of an artifact's holders.
@@ -48,11 +70,8 @@ fn holders(artifact: &Value) -> Vec<String> {
 
 #[test]
 fn an_attachment_of_50_mb_outlives_its_first_holder() {
-    let reads = |request: &Request| {
-        let given = if request.prompt.contains(FACT) { FACT } else { "nothing was given" };
-        given.to_owned()
-    };
-    let Some(mut federation) = federation(reads) else { return };
+    let model = |request: &Request| says(request, reads);
+    let Some(mut federation) = federation(&["atlas", "borealis"], model) else { return };
     let report = federation.folder().join("report.txt");
     let mut text = format!("{FACT}\n");
     for line in 0.. {
@@ -87,7 +106,8 @@ fn an_attachment_of_50_mb_outlives_its_first_holder() {
 fn an_answer_too_long_for_a_message_outlives_its_author() {
     let long = format!("{FACT}\n{}", "And the sea was calm. ".repeat(15_000));
     let said = long.clone();
-    let Some(mut federation) = federation(move |_| said.clone()) else { return };
+    let model = move |request: &Request| says(request, |_| said.clone());
+    let Some(mut federation) = federation(&["atlas", "borealis"], model) else { return };
     let result = federation.json(&["submit", "--team", "1", "--json", TASK]);
     assert_eq!(result["status"], "completed", "{result:#}");
     let evidence = list(&result["parts"][0]["outcome"]["evidence"]);
@@ -102,4 +122,55 @@ fn an_answer_too_long_for_a_message_outlives_its_author() {
     let got = federation.run(&["artifacts", "get", id]);
     assert_eq!(got.code, Some(0), "{got:#?}");
     assert_eq!(got.stdout.trim_end(), long.trim_end());
+}
+
+/// What the only holder of an attachment and the reader had, the replicas of the job have once it is accepted.
+#[test]
+fn an_attachment_is_with_the_replicas_of_the_job_when_its_only_holder_dies() {
+    let gate = Arc::new((Mutex::new(false), Condvar::new()));
+    let opens = Arc::clone(&gate);
+    let model = move |request: &Request| {
+        if request.shape == "propose" {
+            let (open, changed) = &*opens;
+            drop(changed.wait_while(open.lock().unwrap(), |open| !*open).unwrap());
+        }
+        says(request, reads)
+    };
+    let Some(mut federation) = federation(&["atlas"], model) else { return };
+    let report = federation.folder().join("report.txt");
+    fs::write(&report, format!("{FACT}\n")).unwrap();
+    let put = federation.json(&["artifacts", "put", report.to_str().unwrap(), "--json"]);
+    assert_eq!(holders(&put), ["atlas"], "{put:#}");
+    let others = ["borealis", "draco"];
+    for name in others {
+        federation.start(name, &["coordinator"], "");
+    }
+    federation.ready(&others);
+    coordinate(&federation, 3);
+
+    let id = put["artifact"].as_str().unwrap();
+    let replicated = ["--durability", "replicated", "--json", TASK];
+    let submitted = federation.begin(&[&["submit", "--attach", id], &replicated[..]].concat());
+    for name in others {
+        let config = federation.folder().join(format!("{name}.toml"));
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let listed = federation.run_as(&config, &["artifacts", "list", "--json"]);
+            let whole = |kept: &Value| kept["artifact"] == id && kept["whole"] == true;
+            if list(&listed.json()).iter().any(whole) {
+                break;
+            }
+            assert!(Instant::now() < until, "wanted {id} at {name}, found {listed:#?}");
+        }
+    }
+    federation.take("atlas").kill();
+    *gate.0.lock().unwrap() = true;
+    gate.1.notify_all();
+    let result = submitted.end(2 * PATIENCE).json();
+    assert_eq!(result["status"], "completed", "{result:#}");
+    assert!(result["answer"].as_str().unwrap().contains(FACT), "{result:#}");
+
+    federation.take("cygnus").kill();
+    let got = federation.run(&["artifacts", "get", id]);
+    assert!(got.code == Some(0) && got.stdout.contains(FACT), "{got:#?}");
 }

@@ -16,7 +16,7 @@ use crate::job::JobSubmission;
 use crate::plan::Plan;
 use crate::result::JobResult;
 use crate::settings::Settings;
-use crate::work::{Answer, Usage};
+use crate::work::{Answer, Artifact, Usage};
 
 /// As many of the first `records` as take at most `bytes` as JSON; one at least, if there is one.
 #[must_use]
@@ -74,6 +74,22 @@ impl Record {
         let mut counted = Counted(0);
         serde_json::to_writer(&mut counted, self).expect("records have string keys and finite numbers");
         counted.0
+    }
+
+    /// The artifacts it names first: what came with the task, and what an answer rests on. What is said of them later names
+    /// the same.
+    #[must_use]
+    pub fn artifacts(&self) -> Vec<&Artifact> {
+        let contribution = match &self.step {
+            Step::Accepted { submission, .. } => return submission.attachments.iter().collect(),
+            Step::Answered { reply: Reply::Posted { entry }, .. } => entry.body().contribution(),
+            Step::Answered {
+                reply: Reply::Private { content: Answer::Contribution(contribution) }, ..
+            } => Some(contribution),
+            _ => None,
+        };
+        let evidence = contribution.map_or(&[][..], |contribution| &contribution.evidence);
+        evidence.iter().filter_map(|evidence| evidence.artifact.as_ref()).collect()
     }
 }
 

@@ -6,16 +6,18 @@
 //! - Work whose inputs are artifacts begins once they are here.
 //! - An agent's answer that became an artifact counts once its job's holder keeps it too, or another coordinator when the
 //!   holder is its author ([`ArtifactKeep`]): no single node can lose it.
+//! - Whoever keeps a copy of a job's log fetches and keeps what the log names, so that a takeover finds it.
 //!
 //! ```text
 //! asker ── artifact.ask ──> holder      asker <── artifact.offer ── holder      asker ══ bytes over libp2p ══ holder
 //! author ── artifact.keep ──> keeper    keeper ══ bytes ══ author               keeper ── artifact.offer ──> author
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use foa_wire::{ArtifactId, JobId, NodeId, PeerAddress, Time, Topic, WorkId};
+use foa_workflows::Record;
 use foa_workflows::request::{Request, Work, WorkOutcome};
 use foa_workflows::work::{Answer, Artifact, Evidence, Usage};
 use serde::{Deserialize, Serialize};
@@ -33,6 +35,10 @@ const AGAIN: Duration = Duration::from_secs(5);
 const KEEP_TRYING: Duration = Duration::from_secs(300);
 /// Artifacts on their way here at once, at most.
 const FETCHES: usize = 64;
+/// Of those, artifacts that only the log of a job names: work that waits for its inputs finds room beside them.
+const FETCHES_OF_LOGS: usize = FETCHES / 2;
+/// Artifacts of logs that wait for their turn, at most; what is beyond is fetched after the next connection.
+const NAMED: usize = 4096;
 /// Artifacts in one message, at most; what is beyond is not looked at.
 const LISTED: usize = 64;
 /// Nodes an artifact is asked of, at most.
@@ -93,6 +99,8 @@ pub(crate) struct Artifacts {
     /// Where we can be reached.
     pub(crate) addresses: Vec<PeerAddress>,
     fetches: BTreeMap<ArtifactId, Fetch>,
+    /// What logs name and nobody has looked for yet.
+    named: VecDeque<Named>,
     /// Work whose inputs are not all here.
     parked: BTreeMap<WorkId, Parked>,
     /// Answers of our agents that others do not keep yet.
@@ -104,6 +112,8 @@ pub(crate) struct Artifacts {
 struct Fetch {
     bytes: u64,
     job: Option<JobId>,
+    /// Other jobs that need it too.
+    also: BTreeSet<JobId>,
     sources: BTreeSet<NodeId>,
     /// Who offered it and was not tried since.
     offered: BTreeMap<NodeId, Vec<PeerAddress>>,
@@ -114,6 +124,15 @@ struct Fetch {
     /// Who is to be told when it is here.
     tell: BTreeSet<NodeId>,
     trouble: String,
+}
+
+/// An artifact that a job's log names.
+#[derive(Debug)]
+struct Named {
+    artifact: ArtifactId,
+    bytes: u64,
+    job: JobId,
+    sources: Vec<NodeId>,
 }
 
 #[derive(Debug)]
@@ -134,6 +153,11 @@ struct Unkept {
 }
 
 impl Artifacts {
+    /// Whatever logs name will be told again.
+    pub(crate) fn look_anew(&mut self) {
+        self.named.clear();
+    }
+
     pub(crate) fn idle(&self) -> bool {
         self.parked.is_empty() && self.unkept.is_empty()
     }
@@ -205,6 +229,7 @@ impl NodeMachine {
         if let Some(fetch) = self.artifacts.fetches.get_mut(&artifact) {
             fetch.sources.extend(others.take(SOURCES.saturating_sub(fetch.sources.len())));
             fetch.until = fetch.until.max(until);
+            fetch.also.extend(job);
             return true;
         }
         if self.artifacts.fetches.len() >= FETCHES {
@@ -213,6 +238,7 @@ impl NodeMachine {
         let fetch = Fetch {
             bytes,
             job,
+            also: BTreeSet::new(),
             sources: others.collect(),
             offered: BTreeMap::new(),
             running: false,
@@ -268,6 +294,11 @@ impl NodeMachine {
         for node in fetch.tell {
             self.effect(Effect::LookUp { asker: node, artifacts: vec![artifact] });
         }
+        for job in fetch.also.into_iter().filter(|job| fetch.job.as_ref() != Some(job)) {
+            // It is here; this keeps it for this job as well.
+            let bytes = fetch.bytes;
+            self.effect(Effect::Fetch { artifact, bytes, job: Some(job), from: Vec::new() });
+        }
         let mut ready = Vec::new();
         for (id, parked) in &mut self.artifacts.parked {
             parked.missing.remove(&artifact);
@@ -279,6 +310,34 @@ impl NodeMachine {
             if let Some(parked) = self.artifacts.parked.remove(&id) {
                 self.work(parked.work, now);
             }
+        }
+        self.fetch_named(now);
+    }
+
+    /// A record is in our copy of a job's log: what it names is kept while the job is known. Its holders are asked, and the
+    /// other replicas, which do the same.
+    pub(crate) fn keep_named(&mut self, record: &Record, replicas: &[NodeId], now: Time) {
+        for artifact in record.artifacts() {
+            if self.artifacts.named.len() >= NAMED {
+                return;
+            }
+            let others = [&record.term.holder].into_iter().chain(replicas);
+            self.artifacts.named.push_back(Named {
+                artifact: artifact.artifact,
+                bytes: artifact.bytes,
+                job: record.job.clone(),
+                sources: artifact.holders.iter().chain(others).cloned().collect(),
+            });
+        }
+        self.fetch_named(now);
+    }
+
+    /// Starts to fetch what logs name, as far as there is room.
+    fn fetch_named(&mut self, now: Time) {
+        while self.artifacts.fetches.len() < FETCHES_OF_LOGS
+            && let Some(Named { artifact, bytes, job, sources }) = self.artifacts.named.pop_front()
+        {
+            self.want(artifact, bytes, Some(job), sources.into_iter(), now + KEEP_TRYING, now);
         }
     }
 
@@ -420,8 +479,11 @@ impl NodeMachine {
         let late: Vec<ArtifactId> =
             self.artifacts.fetches.iter().filter(|(_, f)| over(f)).map(|(id, _)| *id).collect();
         for artifact in late {
-            self.artifacts.fetches.remove(&artifact);
+            if let Some(fetch) = self.artifacts.fetches.remove(&artifact) {
+                tracing::warn!(%artifact, trouble = fetch.trouble, "an artifact could not be had");
+            }
         }
+        self.fetch_named(now);
         let due: Vec<ArtifactId> = self
             .artifacts
             .fetches

@@ -12,7 +12,7 @@ use foa_workflows::work::{Answer, Artifact, Contribution, Evidence, Finding, Usa
 use crate::artifact::{ArtifactAsk, ArtifactKeep, ArtifactOffer, Offered, Source};
 use crate::body::Body;
 use crate::effect::{Effect, Input, Output, Received};
-use crate::fixture::{agent, config, identity};
+use crate::fixture::{agent, config, coordinator, identity, submits_with};
 use crate::machine::NodeMachine;
 use crate::status::Role;
 
@@ -306,4 +306,38 @@ fn whoever_asks_by_a_signed_message_is_served_for_a_while() {
         _ => None,
     });
     assert_eq!(listed, Some(64), "a longer list is cut");
+}
+
+/// The jobs for which the shell is to have an artifact here.
+fn kept_for(effects: &[Effect]) -> Vec<String> {
+    let job = |effect: &Effect| match effect {
+        Effect::Fetch { artifact: ID, job: Some(job), .. } => Some(job.to_string()),
+        _ => None,
+    };
+    effects.iter().filter_map(job).collect()
+}
+
+#[test]
+fn what_a_log_names_is_kept_beside_it_and_looked_for_again_on_the_next_connection() {
+    let mut node = coordinator();
+    let owner = identity("owner", 5).id().clone();
+    let attachments = vec![artifact(vec![author()])];
+    let out = effects(submits_with(&mut node, &owner, "job-first", attachments.clone()));
+    assert_eq!(kept_for(&out), ["job-first"]);
+    let out = fetched(&mut node, Err("not here".to_owned()));
+    let asked: Vec<&Topic> = sent(&out)
+        .iter()
+        .filter(|(_, body)| matches!(body, Body::ArtifactAsk(_)))
+        .map(|(to, _)| *to)
+        .collect();
+    assert_eq!(asked, [&Topic::Inbox(author())]);
+
+    let out = effects(submits_with(&mut node, &owner, "job-second", attachments));
+    assert_eq!(kept_for(&out), [""; 0], "it is on its way");
+    assert_eq!(kept_for(&fetched(&mut node, Ok(()))), ["job-second"], "both need it");
+
+    node.handle(Input::Disconnected, NOW);
+    let out = effects(node.handle(Input::Connected { connection: Connection(2) }, NOW));
+    assert_eq!(kept_for(&out), ["job-first"]);
+    assert_eq!(kept_for(&fetched(&mut node, Ok(()))), ["job-second"]);
 }

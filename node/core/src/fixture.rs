@@ -7,7 +7,7 @@ use foa_capability::{AgentProfile, Effects, Offer, Vector};
 use foa_wire::{AgentId, Boot, Connection, NodeId, NodeKey, Term, Time, Topic, WorkId};
 use foa_workflows::JobSubmission;
 use foa_workflows::request::{Request, Work};
-use foa_workflows::work::ProposeLimits;
+use foa_workflows::work::{Artifact, ProposeLimits};
 
 use crate::admission::Limits;
 use crate::body::Body;
@@ -77,8 +77,19 @@ pub(crate) fn says(node: &mut NodeMachine, from: &NodeId, id: &str, topic: Topic
 
 /// `owner` submits a job. Nobody says what its words mean, so it is accepted without.
 pub(crate) fn submits(node: &mut NodeMachine, owner: &NodeId, job: &str) -> Vec<Output> {
-    let submission = JobSubmission { job: Some(job.parse().unwrap()), ..JobSubmission::of("do it") };
+    submits_with(node, owner, job, Vec::new())
+}
+
+/// The same, with attachments.
+pub(crate) fn submits_with(
+    node: &mut NodeMachine,
+    owner: &NodeId,
+    job: &str,
+    attachments: Vec<Artifact>,
+) -> Vec<Output> {
+    let job = job.parse().unwrap();
     let id = format!("submission-{job}");
+    let submission = JobSubmission { job: Some(job), attachments, ..JobSubmission::of("do it") };
     let mut out = says(node, owner, &id, Topic::Jobs, Body::JobSubmit(submission));
     let embeds = out.iter().filter_map(|output| match &output.effect {
         Effect::Embed { id, .. } => Some(*id),

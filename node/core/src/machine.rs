@@ -237,6 +237,7 @@ impl NodeMachine {
         self.republish_cards(now);
         self.introduce(now);
         self.republish_results(now);
+        self.keep_named_again(now);
         self.resume_jobs(now);
     }
 

@@ -78,7 +78,10 @@ impl NodeMachine {
     pub(super) fn replicate(&mut self, job: &JobId, outputs: Vec<Output>, now: Time) {
         for output in outputs {
             match output {
-                Output::Persist(Durable::Record(record)) => self.persist(NodeRecord::Job { record }),
+                Output::Persist(Durable::Record(record)) => {
+                    self.keep_named_in(&record, now);
+                    self.persist(NodeRecord::Job { record });
+                }
                 Output::Persist(Durable::Promised(term)) => {
                     self.persist(NodeRecord::Promised { job: job.clone(), term });
                 }
@@ -89,6 +92,25 @@ impl NodeMachine {
                 Output::Lost => self.lost(job, now),
                 Output::Committed(_) => self.committed(job, now),
             }
+        }
+    }
+
+    fn keep_named_in(&mut self, record: &Record, now: Time) {
+        if record.artifacts().is_empty() {
+            return;
+        }
+        let replicas = self.coordinator.jobs.get(&record.job).and_then(|held| held.replica.replicas());
+        let replicas = replicas.unwrap_or_default().to_vec();
+        self.keep_named(record, &replicas, now);
+    }
+
+    /// What our copies of logs name and may not be here: what was on its way before a restart, or could not be had.
+    pub(crate) fn keep_named_again(&mut self, now: Time) {
+        let records = self.coordinator.jobs.values().flat_map(|held| held.replica.log());
+        let naming: Vec<Record> = records.filter(|record| !record.artifacts().is_empty()).cloned().collect();
+        self.artifacts.look_anew();
+        for record in naming {
+            self.keep_named_in(&record, now);
         }
     }
 
