@@ -25,6 +25,12 @@
 //! Every [`Output`] stands behind what it depends on being on disk: the caller sends nothing before the preceding
 //! [`Output::Persist`]s are. That makes "stored" and "promised" true and lets a holder count itself.
 //!
+//! All of it stands on disks that keep what they acknowledged. A replica whose disk forgot a promise or a record votes against
+//! what it agreed to: the model shows how a record that counts is then replaced. Silent for ever it does no harm, because
+//! it is then one that is lost for good, which a majority does without. Nothing less will do: it cannot tell by itself which
+//! terms it promised, nor which of its own it used, and a term used twice makes old answers count for new records. So it
+//! comes back under another key, as another coordinator.
+//!
 //! The protocol is the leader change of Viewstamped Replication with Raft's rules for logs (prefixes match, only the own
 //! term commits). `model.rs` tries every interleaving of a bounded run.
 

@@ -3,6 +3,9 @@
 //!
 //! Checked in every state: what anybody counts as committed at an index is the same record for ever.
 //!
+//! All of it stands on disks that keep what they acknowledged. A disk that forgets breaks it, which is shown here too, and
+//! so is what would mend it: that a replica whose disk forgot has no more part in the job than one that is lost for good.
+//!
 //! `FOA_MODEL_DEPTH=14 cargo test -p foa-node-core --release replica::model -- --nocapture` looks further than the test does.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -23,6 +26,18 @@ struct Bounds {
     writes: u8,
     crashes: u8,
     late: u8,
+    /// Disks that lose all they had acknowledged, and what the replica does then.
+    forgets: u8,
+    after_that: Forgetful,
+}
+
+/// What a replica does whose disk forgot.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Forgetful {
+    /// What it always does.
+    Votes,
+    /// It says nothing any more and never asks for the job.
+    IsSilent,
 }
 
 /// One state of the whole.
@@ -36,6 +51,7 @@ struct World {
     committed: Vec<(Term, Step)>,
     clock: Time,
     left: Bounds,
+    silent: BTreeSet<usize>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +61,7 @@ enum Action {
     Write(usize),
     Crash(usize),
     Late(usize),
+    Forget(usize),
 }
 
 /// Ids of replicas, in the order of their ids, and the sets they think right.
@@ -84,6 +101,7 @@ impl World {
             committed: Vec::new(),
             clock: Time::from_millis(1_000_000),
             left: bounds,
+            silent: BTreeSet::new(),
         }
     }
 
@@ -120,6 +138,7 @@ impl World {
         for output in outputs {
             match output {
                 Output::Persist(durable) => self.disks[n].push(durable),
+                Output::Send { .. } if self.silent.contains(&n) => {}
                 Output::Send { to, message } => {
                     let to = cast.position(&to);
                     if self.known.insert(hash(&(n, to, format!("{message:?}")))) {
@@ -152,7 +171,10 @@ impl World {
     fn actions(&self) -> Vec<Action> {
         let mut actions: Vec<Action> = (0..self.sent.len()).map(Action::Deliver).collect();
         for (n, replica) in self.replicas.iter().enumerate() {
-            if self.left.campaigns > 0 && !replica.holds() {
+            if self.left.forgets > 0 {
+                actions.push(Action::Forget(n));
+            }
+            if self.left.campaigns > 0 && !replica.holds() && !self.silent.contains(&n) {
                 actions.push(Action::Campaign(n));
             }
             if self.left.writes > 0 && replica.holds() {
@@ -190,6 +212,15 @@ impl World {
                 self.replicas[n] = Replica::recovered(job(), cast.ids[n].clone(), kept).unwrap();
                 Ok(())
             }
+            Action::Forget(n) => {
+                self.left.forgets -= 1;
+                self.disks[n].clear();
+                self.replicas[n] = Replica::unknown(job(), cast.ids[n].clone());
+                if self.left.after_that == Forgetful::IsSilent {
+                    self.silent.insert(n);
+                }
+                Ok(())
+            }
             Action::Late(n) => {
                 self.left.late -= 1;
                 self.clock = self.clock + HOUR;
@@ -218,8 +249,9 @@ impl World {
         let mut sent: Vec<u64> = self.known.iter().copied().collect();
         sent.sort_unstable();
         sent.hash(&mut hasher);
-        let Bounds { campaigns, writes, crashes, late } = self.left;
-        (campaigns, writes, crashes, late).hash(&mut hasher);
+        let Bounds { campaigns, writes, crashes, late, forgets, after_that: _ } = self.left;
+        (campaigns, writes, crashes, late, forgets).hash(&mut hasher);
+        self.silent.hash(&mut hasher);
         hasher.finish()
     }
 }
@@ -230,8 +262,16 @@ fn hash(value: &impl Hash) -> u64 {
     hasher.finish()
 }
 
-/// Looks at every state within the bounds, breadth first. Returns how many there are and how often a job was taken over.
+/// Looks at every state within the bounds. Returns how many there are.
 fn explore(cast: &Cast, start: World, depth: usize) -> usize {
+    search(cast, start, depth).unwrap_or_else(|found| panic!("{found}"))
+}
+
+/// Looks at every state within the bounds, breadth first. Returns how many there are.
+///
+/// # Errors
+/// The first disagreement, and how it came about.
+fn search(cast: &Cast, start: World, depth: usize) -> Result<usize, String> {
     let mut seen = BTreeSet::from([start.key()]);
     let mut queue = VecDeque::from([(start, Vec::<Action>::new())]);
     while let Some((world, path)) = queue.pop_front() {
@@ -244,14 +284,14 @@ fn explore(cast: &Cast, start: World, depth: usize) -> usize {
             path.push(action);
             if let Err(found) = next.act(cast, action) {
                 let said: Vec<String> = next.sent.iter().map(|(f, t, m)| format!("{f}→{t} {m:?}")).collect();
-                panic!("{found}\nafter {path:?}\nwhere was said {}", said.join("\n"));
+                return Err(format!("{found}\nafter {path:?}\nwhere was said {}", said.join("\n")));
             }
             if seen.insert(next.key()) {
                 queue.push_back((next, path));
             }
         }
     }
-    seen.len()
+    Ok(seen.len())
 }
 
 fn depth(usual: usize) -> usize {
@@ -259,7 +299,7 @@ fn depth(usual: usize) -> usize {
 }
 
 fn bounds() -> Bounds {
-    Bounds { campaigns: 2, writes: 1, crashes: 1, late: 1 }
+    Bounds { campaigns: 2, writes: 1, crashes: 1, late: 1, forgets: 0, after_that: Forgetful::Votes }
 }
 
 #[test]
@@ -294,15 +334,58 @@ fn two_founders_who_know_different_coordinators() {
     assert!(states > 1000, "{states}");
 }
 
-/// Deep runs at random, beyond what can be tried exhaustively.
+/// Records 1 and 2 count: 1 is everywhere, 2 with the holder and one other, whose disk may then forget. What was said so far
+/// is lost.
+fn a_second_record_that_one_other_keeps(cast: &Cast, after_that: Forgetful) -> World {
+    let bounds = Bounds { campaigns: 1, writes: 1, crashes: 0, late: 0, forgets: 1, after_that };
+    let mut world = World::new(cast, bounds);
+    world.found(cast, 0).unwrap();
+    let said_to = |world: &World, to: &[usize]| -> Vec<Action> {
+        let messages = world.sent.iter().enumerate().filter(|(_, (_, reader, _))| to.contains(reader));
+        messages.map(|(at, _)| Action::Deliver(at)).collect()
+    };
+    for readers in [&[1, 2][..], &[0][..]] {
+        said_to(&world, readers).into_iter().for_each(|action| world.act(cast, action).unwrap());
+    }
+    world.act(cast, Action::Write(0)).unwrap();
+    for readers in [&[1][..], &[0][..]] {
+        said_to(&world, readers).into_iter().for_each(|action| world.act(cast, action).unwrap());
+    }
+    assert_eq!(world.committed.len(), 2, "both count");
+    world.sent.clear();
+    world
+}
+
+#[test]
+fn a_disk_that_forgets_breaks_the_agreement_unless_its_replica_is_silent() {
+    let cast = Cast::of(&[&[0, 1, 2], &[0, 1, 2], &[0, 1, 2]]);
+    let world = |after_that| a_second_record_that_one_other_keeps(&cast, after_that);
+    let found = search(&cast, world(Forgetful::Votes), depth(8)).unwrap_err();
+    assert!(found.starts_with("index 2:"), "{found}");
+    let states = explore(&cast, world(Forgetful::IsSilent), depth(8));
+    println!("a silent replica: {states} states");
+    assert!(states > 100, "{states}");
+}
+
 #[test]
 fn long_runs_at_random_agree_too() {
+    let bounds = Bounds { campaigns: 12, writes: 12, crashes: 8, late: 6, ..bounds() };
+    runs_at_random(bounds);
+}
+
+#[test]
+fn long_runs_at_random_agree_while_a_replica_whose_disk_forgot_is_silent() {
+    let late = Bounds { campaigns: 12, writes: 12, crashes: 8, late: 6, ..bounds() };
+    runs_at_random(Bounds { forgets: 1, after_that: Forgetful::IsSilent, ..late });
+}
+
+/// Deep runs at random, beyond what can be tried exhaustively.
+fn runs_at_random(bounds: Bounds) {
     let runs: u64 = option_env!("FOA_MODEL_RUNS").and_then(|d| d.parse().ok()).unwrap_or(300);
     let mut most = 0;
     let mut terms = BTreeMap::<u64, u32>::new();
     for seed in 0..runs {
         let cast = Cast::of(&[&[0, 1, 2], &[0, 1, 2], &[0, 1, 2]]);
-        let bounds = Bounds { campaigns: 12, writes: 12, crashes: 8, late: 6 };
         let mut world = World::new(&cast, bounds);
         world.found(&cast, 0).unwrap();
         let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
