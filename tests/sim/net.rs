@@ -41,7 +41,8 @@ fn caught(bug: Bug, broker: bool, by: &[&str]) {
 
 #[test]
 fn a_message_that_leaves_before_its_record_is_on_disk_is_noticed() {
-    caught(Bug::SendBeforeSync, true, &["no accepted job is lost", "one result per term", "log is gap-free"]);
+    let by = ["no accepted job is lost", "one result per term", "log is gap-free", "one record at one index"];
+    caught(Bug::SendBeforeSync, true, &by);
 }
 
 #[test]
