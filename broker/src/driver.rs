@@ -88,6 +88,8 @@ pub(crate) struct Driver {
     asked: BTreeMap<u16, Vec<Filter>>,
     acks: Acks,
     max_packet: Option<u32>,
+    /// How many publishes may be under way on this connection.
+    window: u16,
     connected: bool,
     /// When the queue was last searched for what need not be kept.
     swept: Option<Instant>,
@@ -110,6 +112,7 @@ impl Driver {
             asked: BTreeMap::new(),
             acks: Acks::default(),
             max_packet: None,
+            window: WINDOW,
             connected: false,
             swept: None,
             closing: None,
@@ -347,9 +350,9 @@ impl Driver {
 
     fn notice(&mut self, notice: Notice, link: &Link) -> Result<(), Jammed> {
         match notice {
-            Notice::Connected { session_present, max_packet } => {
+            Notice::Connected { session_present, max_packet, window } => {
                 self.connected = true;
-                self.max_packet = max_packet;
+                (self.max_packet, self.window) = (max_packet, window);
                 let (connection, protocol) = (self.connection, self.protocol);
                 self.outbox.emit(Event::Connected { connection, session_present, protocol });
                 self.subscribe(self.filters.iter().cloned().collect(), link)?;
@@ -427,7 +430,7 @@ impl Driver {
 
     /// Gives the connection as much as it may have under way.
     fn hand_over(&mut self, link: &Link) -> Result<(), Jammed> {
-        while self.connected && self.under_way.len() < usize::from(WINDOW) {
+        while self.connected && self.under_way.len() < usize::from(self.window) {
             let Some(message) = self.queue.pop_front() else { break };
             let now = Instant::now();
             if message.expires.is_some_and(|expires| expires <= now) {

@@ -14,6 +14,10 @@ use crate::config::{Config, Protocol, Will};
 
 /// Publishes under way at once. rumqttc reserves memory for as many as are allowed, 65 535 by default.
 pub(crate) const WINDOW: u16 = 64;
+/// What rumqttc is told of it. While as many are under way as it knows of, it sends nothing else, our acknowledgements
+/// neither; and there are brokers that acknowledge nothing to who owes them too many acknowledgements. So it must never
+/// come to that.
+const NEVER_FULL: u16 = WINDOW + 1;
 /// Requests that may wait inside rumqttc: the window, the acknowledgements (brokers have some hundred messages
 /// under way at most) and subscriptions.
 const REQUESTS: usize = 4096;
@@ -24,7 +28,7 @@ const MAX_PACKET_V311: usize = 8 * 1024 * 1024;
 /// What happens on a connection.
 pub(crate) enum Notice {
     /// The broker accepted us.
-    Connected { session_present: bool, max_packet: Option<u32> },
+    Connected { session_present: bool, max_packet: Option<u32>, window: u16 },
     /// A publish went out; QoS 0 has no packet id.
     Published { packet: Option<u16> },
     /// A subscribe went out.
@@ -130,7 +134,7 @@ impl Link {
                     .set_receive_maximum(Some(WINDOW))
                     .set_max_packet_size(Some(MAX_PACKET as u32))
                     .set_manual_acks(true)
-                    .set_outgoing_inflight_upper_limit(WINDOW)
+                    .set_outgoing_inflight_upper_limit(NEVER_FULL)
                     .set_network_options(network_options(config))
                     .set_connection_timeout(u64::from(whole_seconds(config.connect_timeout)));
                 if let Some(user) = &config.credentials {
@@ -151,7 +155,7 @@ impl Link {
                     .set_clean_session(forget_session)
                     .set_max_packet_size(MAX_PACKET_V311, MAX_PACKET)
                     .set_manual_acks(true)
-                    .set_inflight(WINDOW);
+                    .set_inflight(NEVER_FULL);
                 if let Some(user) = &config.credentials {
                     options.set_credentials(&user.user, &user.password);
                 }
@@ -274,10 +278,13 @@ fn outgoing_notice(outgoing: &rumqttc::Outgoing) -> Notice {
 fn notice5(packet: v5::mqttbytes::v5::Packet) -> Notice {
     use v5::mqttbytes::v5::{Packet, PubAckReason, SubscribeReasonCode};
     match packet {
-        Packet::ConnAck(ack) => Notice::Connected {
-            session_present: ack.session_present,
-            max_packet: ack.properties.and_then(|properties| properties.max_packet_size),
-        },
+        Packet::ConnAck(ack) => {
+            let (max_packet, most) =
+                ack.properties.map_or((None, None), |p| (p.max_packet_size, p.receive_max));
+            // Where the broker allows fewer, rumqttc counts to its number, and we to one less.
+            let window = most.map_or(WINDOW, |most| WINDOW.min(most.saturating_sub(1)).max(1));
+            Notice::Connected { session_present: ack.session_present, max_packet, window }
+        }
         Packet::Publish(publish) => Notice::Message {
             topic: String::from_utf8_lossy(&publish.topic).into_owned(),
             payload: publish.payload,
@@ -302,7 +309,9 @@ fn notice5(packet: v5::mqttbytes::v5::Packet) -> Notice {
 fn notice311(packet: rumqttc::Packet) -> Notice {
     use rumqttc::{Packet, SubscribeReasonCode};
     match packet {
-        Packet::ConnAck(ack) => Notice::Connected { session_present: ack.session_present, max_packet: None },
+        Packet::ConnAck(ack) => {
+            Notice::Connected { session_present: ack.session_present, max_packet: None, window: WINDOW }
+        }
         Packet::Publish(publish) => Notice::Message {
             topic: publish.topic,
             payload: publish.payload,

@@ -110,3 +110,36 @@ async fn what_the_broker_finds_too_large_is_named_and_the_rest_goes_on() {
     assert!(topic == a.inbox() && reason.contains("100000"), "{topic}: {reason}");
     assert_eq!(a.read().await, "small");
 }
+
+/// rumqttd has at most 100 messages under way to a client, and acknowledges nothing to one that owes it as many: when the
+/// client's own window is full as well, its acknowledgements must still find their way out.
+#[tokio::test]
+async fn full_windows_on_both_sides_do_not_jam() {
+    const UNDER_WAY: usize = 100;
+    const MESSAGES: usize = 300;
+    let broker = Embedded::start(anywhere()).await.unwrap();
+    let url = BrokerUrl::tcp("127.0.0.1", broker.addr().port());
+    let mut a = Peer::join(config(url.clone(), "a"), "a", vec![]).await;
+    let mut b = Peer::join(config(url, "b"), "b", vec![]).await;
+    for n in 0..MESSAGES {
+        b.say(&a.inbox(), &n.to_string()).await;
+    }
+    let mut owed = Vec::new();
+    while owed.len() < UNDER_WAY {
+        owed.push(a.hear().await.ack);
+    }
+    for n in 0..MESSAGES {
+        a.say(&b.inbox(), &n.to_string()).await;
+    }
+    // The first of them has been with the broker, so the window of `a` is full or about to be.
+    assert_eq!(b.read().await, "0");
+    for ack in owed {
+        a.fabric.ack(ack);
+    }
+    for n in UNDER_WAY..MESSAGES {
+        assert_eq!(a.read().await, n.to_string());
+    }
+    for n in 1..MESSAGES {
+        assert_eq!(b.read().await, n.to_string());
+    }
+}
