@@ -6,7 +6,7 @@ use crate::broker::Kind;
 use crate::federation::{Federation, PATIENCE, list};
 use crate::gate::Gate;
 use crate::halfway::{completed, in_the_middle};
-use crate::wire::Wire;
+use crate::wire::{Message, Wire};
 
 /// A coordinator without agents, and nodes whose agent thinks behind the gate, each with a model of the node's name.
 fn harbours(gate: &Gate, thinkers: &[&str]) -> Option<Federation> {
@@ -50,7 +50,9 @@ fn a_killed_coordinator_comes_back_and_finishes_its_job_once() {
     for once in ["accepted", "routed", "adopted"] {
         assert_eq!(steps(&federation, "orphaned-job", once), 1, "{once}: {after:#}");
     }
-    let ends = events.so_far().iter().filter(|m| m.json()["body"]["step"] == "ended").count();
+    let messages: Vec<Value> = events.so_far().iter().map(Message::json).collect();
+    let records = messages.iter().flat_map(|message| list(&message["body"]["records"]));
+    let ends = records.filter(|record| record["step"] == "ended").count();
     assert_eq!(ends, 1, "it ended once");
     assert_eq!(gate.drafts(), 2, "nothing was thought about twice");
 }
