@@ -88,7 +88,14 @@ fn run(
         }
         let first = match waiting.recv_timeout(WEIGH) {
             Ok(first) => first,
-            Err(blocking::RecvTimeoutError::Timeout) => continue,
+            // Syncing at leisure lets the store note how far it is synced.
+            Err(blocking::RecvTimeoutError::Timeout) => match store.sync() {
+                Ok(()) => continue,
+                Err(e) => {
+                    let _ = done.send(Err(e));
+                    return;
+                }
+            },
             Err(blocking::RecvTimeoutError::Disconnected) => return,
         };
         let batch: Vec<Write> = std::iter::once(first).chain(waiting.try_iter()).flatten().collect();

@@ -247,6 +247,12 @@ fn read_journal(store: &dyn Store) -> anyhow::Result<Vec<NodeRecord>> {
             "the journal's end was damaged and was cut off at the last whole record"
         );
     }
+    if replayed.repaired.synced {
+        tracing::error!(
+            "the journal has lost what others may rely on: this coordinator must not speak for its jobs again. Move journal \
+             and node.key away and start it as another one"
+        );
+    }
     Ok(records)
 }
 

@@ -154,6 +154,9 @@ pub struct Repair {
     pub whole: u64,
     /// Bytes cut off.
     pub bytes: u64,
+    /// Whether anything that is gone had been synced, so that somebody may rely on it. What was synced in the last seconds before
+    /// a crash is not told apart from what was not, and [`inspect`] sees only what a later segment proves.
+    pub synced: bool,
 }
 
 impl Repair {

@@ -296,7 +296,7 @@ mod tests {
         });
         let (seen, replayed) = bodies(&store);
         assert_eq!(seen.len(), 5);
-        assert_eq!(replayed.repaired, Repair { from: 6, records: 1, whole: 0, bytes: 34 });
+        assert_eq!(replayed.repaired, Repair { from: 6, records: 1, whole: 0, bytes: 34, synced: false });
         assert_eq!(append(&store, "r6"), 6, "the torn one was never acknowledged, so its number is free");
         assert_eq!(bodies(&store).0.len(), 6);
     }
@@ -310,7 +310,7 @@ mod tests {
         });
         let (seen, replayed) = bodies(&store);
         assert_eq!(seen, ["r1", "r2", "r3"]);
-        assert_eq!(replayed.repaired, Repair { from: 4, records: 2, whole: 1, bytes: 50 });
+        assert_eq!(replayed.repaired, Repair { from: 4, records: 2, whole: 1, bytes: 50, synced: false });
         let aside = store.db.tree_names().into_iter().find(|n| n.starts_with(b"cut-")).unwrap();
         assert_eq!(store.db.open_tree(aside).unwrap().len(), 2);
         drop(store);

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! - **Append** writes a batch in one piece; its last frame closes it, and a batch that is not closed never was.
-//! - **Sync** is one `fdatasync` of one file whose length does not change, and a flush of sled if a cell was put.
+//! - **Sync** is one `fdatasync` of one file whose length does not change, and a flush of sled if a cell was put. How far the
+//!   log is synced stands in a cell that sled writes when it has time: so a log that rotted is told from a torn tail.
 //! - **Truncate** appends a frame that forgets the stream. The disk is given back when a segment is full: then segments
 //!   with nothing wanted in them are removed, and those with little are put together ([`clean`]). **Reclaim** does that
 //!   without waiting for a full one.
@@ -33,6 +34,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 pub use self::inspect::{Broken, Inspection, inspect};
 
@@ -47,6 +49,10 @@ use super::{
 const SEGMENT_BYTES: u64 = 8 << 20;
 /// The last record of sled's log that was carried over.
 const CARRIED: &str = "store.carried";
+/// The last record that is known to be on the disk. It gets there a moment later than the record, and waits for nobody.
+const SYNCED: &str = "store.synced";
+/// How often that is put while the store is busy. A sync of a store with nothing to sync puts it at once.
+const MARK: Duration = Duration::from_secs(1);
 /// Records carried over at once.
 const CARRY: usize = 256;
 
@@ -73,6 +79,8 @@ struct State {
     active: SegmentFile,
     last: u64,
     unsynced: bool,
+    /// What the cell [`SYNCED`] says, and since when.
+    marked: (u64, Instant),
     /// Why nothing can be written any more.
     failed: Option<String>,
 }
@@ -113,11 +121,14 @@ impl SegmentStore {
                 "the log was cut at the last whole record; what followed is kept in log/aside"
             );
         }
+        let marked = get_u64(&cells, SYNCED)?;
+        repaired.synced |= last < marked;
+        let marked = (marked, Instant::now());
         let active = match index.segments.last() {
             Some(segment) => SegmentFile::open(segment.path.clone()).map_err(named)?,
             None => begin(&log, &mut index, last + 1).map_err(named)?,
         };
-        let state = Mutex::new(State { index, active, last, unsynced: false, failed: None });
+        let state = Mutex::new(State { index, active, last, unsynced: false, marked, failed: None });
         let path = directory.to_owned();
         let store = Self {
             path,
@@ -137,8 +148,9 @@ impl SegmentStore {
 
     /// Says how many bytes it should take at most.
     #[must_use]
-    pub fn with_quota(self, quota: Option<u64>) -> Self {
-        Self { quota, ..self }
+    pub fn with_quota(mut self, quota: Option<u64>) -> Self {
+        self.quota = quota;
+        self
     }
 
     /// What opening it had to repair.
@@ -272,6 +284,26 @@ impl SegmentStore {
     }
 }
 
+impl SegmentStore {
+    fn mark(&self, state: &mut State) -> Result<(), StoreError> {
+        if state.marked.0 != state.last {
+            put_u64(&self.cells, SYNCED, state.last)?;
+            state.marked = (state.last, Instant::now());
+        }
+        Ok(())
+    }
+}
+
+impl Drop for SegmentStore {
+    fn drop(&mut self) {
+        let mut state = self.state();
+        if !state.unsynced && state.failed.is_none() {
+            // Without it, what is on the disk is only told less well from a torn tail.
+            drop(self.mark(&mut state));
+        }
+    }
+}
+
 impl State {
     fn end(&self) -> u64 {
         self.index.segments.last().map_or(file::HEADER as u64, |s| s.end)
@@ -321,7 +353,13 @@ impl Store for SegmentStore {
     }
 
     fn sync(&self) -> Result<(), StoreError> {
-        self.sync_log(&mut self.state())?;
+        let mut state = self.state();
+        let idle = !state.unsynced;
+        self.sync_log(&mut state)?;
+        if idle || state.marked.1.elapsed() >= MARK {
+            self.mark(&mut state)?;
+        }
+        drop(state);
         if self.cells_changed.swap(false, Ordering::AcqRel) {
             self.cells.sync().inspect_err(|_| self.cells_changed.store(true, Ordering::Release))?;
         }

@@ -46,6 +46,8 @@ impl Damage {
             records: self.tail.records + self.records_behind,
             whole: self.tail.whole + self.records_behind,
             bytes: self.tail.length as u64 + self.bytes_behind,
+            // A header is synced before its segment has a name, and a segment before the next one begins.
+            synced: self.headless || !self.behind.is_empty(),
         }
     }
 }

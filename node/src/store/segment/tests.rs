@@ -97,13 +97,31 @@ fn a_file_that_lost_its_end_goes_on_too() {
 }
 
 #[test]
+fn what_was_synced_and_is_gone_is_told_from_a_torn_tail() {
+    let (dir, store) = reopened_after(|bytes| bytes.truncate(at(5)));
+    assert!(store.repaired().synced && !store.repaired().any(), "the end of the file is gone");
+    append(&store, "r5");
+    store.sync().unwrap();
+    append(&store, "r6");
+    drop(store);
+    let path = segment(dir.path(), 1);
+    let mut bytes = fs::read(&path).unwrap();
+    let end = bytes.iter().rposition(|b| *b != 0).unwrap();
+    bytes[end] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let store = SegmentStore::open(dir.path()).unwrap();
+    assert!(!store.repaired().synced && store.repaired().any(), "nobody was told that r6 is kept");
+    assert_eq!(bodies(&store).0.len(), 5);
+}
+
+#[test]
 fn any_flipped_bit_of_a_record_cuts_there_and_keeps_the_rest_aside() {
     for bit in (at(4) * 8..at(5) * 8).step_by(7) {
         let (dir, store) = reopened_after(|bytes| bytes[bit / 8] ^= 1 << (bit % 8));
         let (seen, replayed) = bodies(&store);
         assert_eq!(seen, ["record 1", "record 2", "record 3"], "bit {bit}");
         let both = 2 * frame_length() as u64;
-        assert_eq!(replayed.repaired, Repair { from: 4, records: 2, whole: 1, bytes: both });
+        assert_eq!(replayed.repaired, Repair { from: 4, records: 2, whole: 1, bytes: both, synced: true });
         let aside: Vec<_> = fs::read_dir(dir.path().join(LOG).join(ASIDE)).unwrap().collect();
         assert_eq!(aside.len(), 1);
         assert_eq!(aside[0].as_ref().unwrap().metadata().unwrap().len(), both);
@@ -342,7 +360,10 @@ fn looking_changes_nothing() {
     assert_eq!(seen.live, frame::length(&b, 4) as u64);
     assert_eq!(seen.bytes, bytes.len() as u64);
     let broken = seen.broken.unwrap();
-    assert_eq!((broken.at, broken.repair), (end, Repair { from: 4, records: 1, whole: 0, bytes: 3 }));
+    assert_eq!(
+        (broken.at, broken.repair),
+        (end, Repair { from: 4, records: 1, whole: 0, bytes: 3, synced: false })
+    );
     assert_eq!(fs::read(&path).unwrap(), bytes);
     assert!(!dir.path().join(LOG).join(ASIDE).exists());
 }
