@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use foa_wire::jws::{self, AgentCardSignature};
-use foa_wire::{AgentId, Boot, NodeKey, Time, Version, codec};
+use foa_wire::{AgentId, Boot, NodeKey, Time, Version};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use self::derived::Derived;
+use crate::digest;
 use crate::lexical;
 use crate::model::ModelId;
 use crate::policy::Policy;
@@ -289,12 +290,19 @@ impl AgentCard {
     }
 
     fn signed(mut json: Map<String, Value>, agent: &AgentId, key: &NodeKey) -> Result<Self, InvalidCard> {
+        if !agent.node().is_of(&key.public()) {
+            return Err(InvalidCard::WrongKey { agent: agent.clone() });
+        }
         json.remove("signatures");
         let mut json = Value::Object(json);
-        let signature = jws::sign_detached(&json, agent.node(), key);
+        let payload = jws::payload(&json);
+        let signature = jws::sign_payload(&payload, agent.node(), key);
         json["signatures"] = Value::Array(vec![to_value(&signature)]);
         let card = Self::try_from(json)?;
-        card.verify()?;
+        // The signature was just made; nothing could be learnt from checking it.
+        let (derived, size) = (&card.0.derived, card.size());
+        derived.hash.get_or_init(|| hash(&payload));
+        derived.verified.get_or_init(|| within_limit(size)).clone()?;
         card.vectors()?;
         Ok(card)
     }
@@ -309,17 +317,16 @@ impl AgentCard {
     }
 
     fn check(&self) -> Result<(), InvalidCard> {
-        let found = self.size();
-        if found > MAX_CARD_BYTES {
-            return Err(InvalidCard::TooLarge { found });
-        }
+        within_limit(self.size())?;
         let agent = self.agent();
+        let payload = jws::payload(&self.0.json);
+        self.0.derived.hash.get_or_init(|| hash(&payload));
         let mut outcome = InvalidCard::Unsigned;
         // Others may have signed it too; the node's own signature is the one that counts.
         let entries = self.0.json.get("signatures").and_then(Value::as_array);
         for entry in entries.into_iter().flatten().take(MAX_SIGNATURES) {
             let Ok(signature) = AgentCardSignature::deserialize(entry) else { continue };
-            outcome = match jws::verify_detached(&self.0.json, &signature) {
+            outcome = match jws::verify_payload(&payload, &signature) {
                 Ok(signer) if signer == *agent.node() => return Ok(()),
                 Ok(_) | Err(jws::Error::WrongKey { .. }) => InvalidCard::WrongKey { agent: agent.clone() },
                 Err(source) => InvalidCard::Signature { source: Box::new(source) },
@@ -379,10 +386,12 @@ impl AgentCard {
     /// Hash of the card's content without signatures, as lower-case hex of SHA-256.
     #[must_use]
     pub fn hash(&self) -> &str {
-        self.0.derived.hash.get_or_init(|| {
-            let bytes = Sha256::digest(codec::canonical(&unsigned(&self.0.json)));
-            bytes.iter().map(|b| format!("{b:02x}")).collect()
-        })
+        self.0.derived.hash.get_or_init(|| hash(&jws::payload(&self.0.json)))
+    }
+
+    /// What it adds to the digest of a directory.
+    pub(crate) fn digest_line(&self) -> &str {
+        self.0.derived.digest_line.get_or_init(|| digest::line(self))
     }
 
     /// The vectors, decoded: one of the description and one of each skill, and that of the Spec.
@@ -429,13 +438,12 @@ fn to_value<T: Serialize>(value: &T) -> Value {
     serde_json::to_value(value).expect("these types have text keys and finite numbers")
 }
 
-/// The card without its signatures.
-fn unsigned(json: &Value) -> Value {
-    let mut json = json.clone();
-    if let Value::Object(members) = &mut json {
-        members.remove("signatures");
-    }
-    json
+fn hash(payload: &[u8]) -> String {
+    Sha256::digest(payload).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn within_limit(found: usize) -> Result<(), InvalidCard> {
+    if found > MAX_CARD_BYTES { Err(InvalidCard::TooLarge { found }) } else { Ok(()) }
 }
 
 /// The place of the capability vector in a card.

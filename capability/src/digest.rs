@@ -1,10 +1,13 @@
 //! A directory in short, so that two nodes find out what each other lacks (anti-entropy).
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use foa_wire::{AgentId, Boot, Version};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+
+use crate::card::AgentCard;
 
 /// Above this many agents a digest holds bucket hashes instead of agents.
 pub const MAX_LISTED: usize = 256;
@@ -65,15 +68,89 @@ pub fn bucket(agent: &AgentId) -> u8 {
     Sha256::digest(agent.to_string().as_bytes())[0] % BUCKETS
 }
 
-/// The hash of every bucket of these agents, each with its bucket.
-pub(crate) fn bucket_hashes<'a>(marks: impl Iterator<Item = (u8, &'a AgentId, Mark)>) -> Vec<String> {
-    let mut hashers: Vec<Option<Sha256>> = vec![None; usize::from(BUCKETS)];
-    for (bucket, agent, Mark(boot, version, hash)) in marks {
-        let hasher = hashers[usize::from(bucket)].get_or_insert_with(Sha256::new);
-        hasher.update(format!("{agent} {boot} {version} {hash}\n"));
+/// As much of a content hash as a digest says.
+fn short(hash: &str) -> &str {
+    hash.get(..16).unwrap_or(hash)
+}
+
+/// What the hash of a bucket is made of, for one card.
+pub(crate) fn line(card: &AgentCard) -> String {
+    let (boot, version) = card.order();
+    format!("{} {boot} {version} {}\n", card.agent(), short(card.hash()))
+}
+
+impl Mark {
+    /// The mark of a card.
+    pub(crate) fn of(card: &AgentCard) -> Self {
+        let (boot, version) = card.order();
+        Self(boot, version, short(card.hash()).to_owned())
     }
-    let short = |h: Sha256| h.finalize().iter().take(8).map(|b| format!("{b:02x}")).collect();
-    hashers.into_iter().map(|h| h.map(short).unwrap_or_default()).collect()
+}
+
+/// Cards by bucket, so that a question about some buckets costs nothing of the others.
+#[derive(Debug)]
+pub(crate) struct Buckets(Vec<Bucket>);
+
+#[derive(Clone, Debug, Default)]
+struct Bucket {
+    cards: BTreeMap<AgentId, AgentCard>,
+    /// Empty until it is asked for, and again after each change.
+    hash: OnceLock<String>,
+}
+
+impl Default for Buckets {
+    fn default() -> Self {
+        Self(vec![Bucket::default(); usize::from(BUCKETS)])
+    }
+}
+
+impl Buckets {
+    /// Puts a card in, in place of its agent's last.
+    pub(crate) fn put(&mut self, card: AgentCard) {
+        self.put_as(card.agent().clone(), card);
+    }
+
+    pub(crate) fn put_as(&mut self, agent: AgentId, card: AgentCard) {
+        let bucket = &mut self.0[usize::from(bucket(&agent))];
+        bucket.cards.insert(agent, card);
+        bucket.hash = OnceLock::new();
+    }
+
+    /// Takes an agent's card out.
+    pub(crate) fn remove(&mut self, agent: &AgentId) {
+        let bucket = &mut self.0[usize::from(bucket(agent))];
+        bucket.cards.remove(agent);
+        bucket.hash = OnceLock::new();
+    }
+
+    /// How many cards are in a bucket.
+    pub(crate) fn len(&self, bucket: u8) -> usize {
+        self.0.get(usize::from(bucket)).map_or(0, |bucket| bucket.cards.len())
+    }
+
+    /// The agents of a bucket, in order of id.
+    pub(crate) fn marks(&self, bucket: u8) -> impl Iterator<Item = (&AgentId, Mark)> {
+        let cards = self.0.get(usize::from(bucket)).into_iter().flat_map(|bucket| &bucket.cards);
+        cards.map(|(agent, card)| (agent, Mark::of(card)))
+    }
+
+    /// The hash of every bucket; only those that changed since the last time are computed.
+    pub(crate) fn hashes(&self) -> Vec<String> {
+        self.0.iter().map(|bucket| bucket.hash.get_or_init(|| bucket.hash()).clone()).collect()
+    }
+}
+
+impl Bucket {
+    fn hash(&self) -> String {
+        if self.cards.is_empty() {
+            return String::new();
+        }
+        let mut hasher = Sha256::new();
+        for card in self.cards.values() {
+            hasher.update(card.digest_line());
+        }
+        hasher.finalize().iter().take(8).map(|b| format!("{b:02x}")).collect()
+    }
 }
 
 /// Compares what we know with what they say, over agents both sides speak of completely.

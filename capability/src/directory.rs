@@ -11,8 +11,9 @@ use foa_wire::{AgentId, NodeId, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::card::{AgentCard, CARD_TTL, InvalidCard, MAX_CARD_BYTES};
-use crate::digest::{self, BUCKETS, Difference, Digest, MAX_LISTED, MAX_PART, Mark, compare_marks};
+use crate::digest::{BUCKETS, Buckets, Difference, Digest, MAX_LISTED, MAX_PART, Mark, compare_marks};
 use crate::index::{Index, Key, Vectors};
+use crate::kind::Kinds;
 use crate::lexical::Lexical;
 use crate::model::ModelId;
 use crate::presence::{Load, Presence};
@@ -134,14 +135,6 @@ pub struct Entry {
     pub(crate) card: AgentCard,
     /// The agent's number in the indexes; its own while it is known.
     pub(crate) number: u32,
-    /// Where its vectors are in the index, in the order of the card; none when it is not routed to.
-    pub(crate) slots: Box<[usize]>,
-    /// Whether its node is there.
-    pub(crate) online: bool,
-    /// Whether its vectors can be compared with a task's.
-    pub(crate) same_model: bool,
-    /// The bucket of digests it falls into.
-    bucket: u8,
 }
 
 impl Entry {
@@ -179,11 +172,6 @@ impl Entry {
     pub(crate) fn skills(&self) -> &BTreeSet<String> {
         self.card.skill_keys()
     }
-
-    fn mark(&self) -> Mark {
-        let (boot, version) = self.card.order();
-        Mark(boot, version, self.hash().chars().take(16).collect())
-    }
 }
 
 /// What a node said of itself, and when it was heard.
@@ -193,26 +181,44 @@ struct Heard {
     at: Time,
 }
 
+/// What a question looks at of every agent, by number: small, and one beside the other.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Row {
+    /// The kind of its card.
+    pub(crate) kind: u32,
+    /// Whether its node is there.
+    pub(crate) online: bool,
+    /// Whether there is an agent of this number, and it is not gone for good.
+    pub(crate) living: bool,
+}
+
 /// Small numbers for agents, used again when an agent is forgotten.
 #[derive(Clone, Debug, Default)]
 struct Numbers {
     agents: Vec<Option<AgentId>>,
+    rows: Vec<Row>,
     free: Vec<u32>,
+    /// For each number, where its agent stands in the order of ids; empty until it is asked for.
+    ranks: OnceLock<Vec<u32>>,
 }
 
 impl Numbers {
     fn give(&mut self, agent: &AgentId) -> u32 {
         let number = self.free.pop().unwrap_or_else(|| {
             self.agents.push(None);
+            self.rows.push(Row { kind: 0, online: false, living: false });
             u32::try_from(self.agents.len() - 1).expect("fewer agents than fit in memory")
         });
         self.agents[number as usize] = Some(agent.clone());
+        self.ranks = OnceLock::new();
         number
     }
 
     fn take_back(&mut self, number: u32) {
         self.agents[number as usize] = None;
+        self.rows[number as usize].living = false;
         self.free.push(number);
+        self.ranks = OnceLock::new();
     }
 }
 
@@ -225,9 +231,9 @@ pub struct Directory {
     pub(crate) agents: BTreeMap<AgentId, Entry>,
     pub(crate) vectors: Vectors,
     pub(crate) lexical: Lexical,
+    pub(crate) kinds: Kinds,
     numbers: Numbers,
-    /// The hash of each bucket of agents, as far as it was asked for since the bucket changed.
-    buckets: Vec<OnceLock<String>>,
+    buckets: Buckets,
     nodes: BTreeMap<NodeId, Heard>,
     pub(crate) reputation: Reputation,
     rejections: BTreeMap<&'static str, u64>,
@@ -245,8 +251,9 @@ impl Directory {
             agents: BTreeMap::new(),
             vectors: Vectors::default(),
             lexical: Lexical::default(),
+            kinds: Kinds::default(),
             numbers: Numbers::default(),
-            buckets: vec![OnceLock::new(); usize::from(BUCKETS)],
+            buckets: Buckets::default(),
             nodes: BTreeMap::new(),
             reputation: Reputation::default(),
             rejections: BTreeMap::new(),
@@ -339,9 +346,11 @@ impl Directory {
         };
         let same_model = card.capability().model == self.model;
         let slots = if same_model && !retired { self.index(&card, number) } else { Box::default() };
-        let (online, bucket) = (self.is_online(agent.node()), digest::bucket(&agent));
-        self.buckets[usize::from(bucket)] = OnceLock::new();
-        self.agents.insert(agent, Entry { card, number, slots, online, same_model, bucket });
+        let kind = self.kinds.join(&card, slots, same_model);
+        let online = self.is_online(agent.node());
+        self.numbers.rows[number as usize] = Row { kind, online, living: !retired };
+        self.buckets.put(card.clone());
+        self.agents.insert(agent, Entry { card, number });
         match (equivocates, retired, is_new) {
             (true, _, _) => Err(Rejected::Equivocation),
             (false, true, _) => Ok(Applied::Retired),
@@ -361,10 +370,13 @@ impl Directory {
     }
 
     fn unindex(&mut self, entry: &Entry) -> u32 {
-        for (part, _) in (0..).zip(&entry.slots) {
+        let kind = self.rows()[entry.number as usize].kind;
+        let vectors = self.kinds.get(kind).map_or(0, |kind| kind.slots.len());
+        for (part, _) in (0..).zip(0..vectors) {
             self.vectors.remove(Key { agent: entry.number, part });
         }
         self.lexical.remove(entry.number);
+        self.kinds.leave(kind);
         entry.number
     }
 
@@ -374,9 +386,20 @@ impl Directory {
         self.vectors.maintain(steps)
     }
 
-    /// One more than the largest number of an agent.
-    pub(crate) fn numbers(&self) -> usize {
-        self.numbers.agents.len()
+    /// What a question looks at of every agent, by number.
+    pub(crate) fn rows(&self) -> &[Row] {
+        &self.numbers.rows
+    }
+
+    /// For each number, where its agent stands in the order of ids.
+    pub(crate) fn ranks(&self) -> &[u32] {
+        self.numbers.ranks.get_or_init(|| {
+            let mut ranks = vec![0; self.numbers.agents.len()];
+            for (rank, entry) in (0..).zip(self.agents.values()) {
+                ranks[entry.number as usize] = rank;
+            }
+            ranks
+        })
     }
 
     /// The agent with a number of the indexes.
@@ -392,9 +415,9 @@ impl Directory {
     /// Notes with each agent of a node whether the node is there.
     fn mark_presence(&mut self, node: &NodeId, online: bool) {
         let online = online || self.local.as_ref() == Some(node);
-        let agents = self.agents.range_mut(first_of(node)..);
+        let agents = self.agents.range(first_of(node)..);
         for (_, entry) in agents.take_while(|(agent, _)| agent.node() == node) {
-            entry.online = online;
+            self.numbers.rows[entry.number as usize].online = online;
         }
     }
 
@@ -426,7 +449,7 @@ impl Directory {
             .collect();
         for agent in over {
             if let Some(entry) = self.agents.remove(&agent) {
-                self.buckets[usize::from(entry.bucket)] = OnceLock::new();
+                self.buckets.remove(&agent);
                 let number = self.unindex(&entry);
                 self.numbers.take_back(number);
             }
@@ -464,7 +487,7 @@ impl Directory {
     /// How many agents could take work now.
     #[must_use]
     pub fn online(&self) -> usize {
-        self.agents.values().filter(|e| e.online && !e.retired()).count()
+        self.rows().iter().filter(|row| row.online && row.living).count()
     }
 
     /// Whether a node is there; the local node always is.
@@ -511,57 +534,40 @@ impl Directory {
     #[must_use]
     pub fn digest(&self) -> Digest {
         if self.agents.len() <= MAX_LISTED {
-            let marks = self.agents.iter().map(|(id, e)| (id.clone(), e.mark()));
-            Digest::Agents { agents: marks.collect() }
+            let agents = self.agents.iter().map(|(id, entry)| (id.clone(), Mark::of(&entry.card)));
+            Digest::Agents { agents: agents.collect() }
         } else {
-            Digest::Buckets { hashes: self.bucket_hashes() }
+            Digest::Buckets { hashes: self.buckets.hashes() }
         }
-    }
-
-    /// The hash of every bucket; only those that changed since the last time are computed.
-    fn bucket_hashes(&self) -> Vec<String> {
-        let stale = |e: &Entry| self.buckets[usize::from(e.bucket)].get().is_none();
-        if self.buckets.iter().any(|b| b.get().is_none()) {
-            let marks = self.agents.iter().filter(|(_, e)| stale(e)).map(|(id, e)| (e.bucket, id, e.mark()));
-            for (bucket, hash) in self.buckets.iter().zip(digest::bucket_hashes(marks)) {
-                bucket.get_or_init(|| hash);
-            }
-        }
-        self.buckets.iter().map(|b| b.get().cloned().unwrap_or_default()).collect()
     }
 
     /// The agents of as many of these buckets as fit one message; the rest is for the next beat.
     #[must_use]
     pub fn digest_of(&self, buckets: &[u8]) -> Digest {
-        let mut by_bucket: BTreeMap<u8, Vec<(&AgentId, &Entry)>> = BTreeMap::new();
-        for (id, entry) in &self.agents {
-            by_bucket.entry(entry.bucket).or_default().push((id, entry));
-        }
-        let (mut complete, mut agents) = (Vec::new(), BTreeMap::new());
+        let (mut complete, mut agents) = (BTreeSet::new(), BTreeMap::new());
         for bucket in buckets.iter().copied().filter(|b| *b < BUCKETS) {
-            let own = by_bucket.remove(&bucket).unwrap_or_default();
-            if !complete.is_empty() && agents.len() + own.len() > MAX_PART {
+            if !complete.is_empty() && agents.len() + self.buckets.len(bucket) > MAX_PART {
                 break;
             }
-            complete.push(bucket);
-            agents.extend(own.into_iter().map(|(id, e)| (id.clone(), e.mark())));
+            complete.insert(bucket);
+            agents.extend(self.buckets.marks(bucket).map(|(id, mark)| (id.clone(), mark)));
         }
-        Digest::Part { buckets: complete, agents }
+        Digest::Part { buckets: complete.into_iter().collect(), agents }
     }
 
     /// What this directory and the one `theirs` came from differ in.
     #[must_use]
     pub fn compare(&self, theirs: &Digest) -> Difference {
-        let ours = |wanted: &dyn Fn(&Entry) -> bool| -> BTreeMap<&AgentId, Mark> {
-            self.agents.iter().filter(|(_, e)| wanted(e)).map(|(id, e)| (id, e.mark())).collect()
+        let ours = |buckets: &BTreeSet<u8>| -> BTreeMap<&AgentId, Mark> {
+            buckets.iter().flat_map(|bucket| self.buckets.marks(*bucket)).collect()
         };
         match theirs {
-            Digest::Agents { agents } => compare_marks(&ours(&|_| true), agents),
+            Digest::Agents { agents } => compare_marks(&ours(&(0..BUCKETS).collect()), agents),
             Digest::Part { buckets, agents } => {
-                compare_marks(&ours(&|e| buckets.contains(&e.bucket)), agents)
+                compare_marks(&ours(&buckets.iter().copied().collect()), agents)
             }
             Digest::Buckets { hashes } => {
-                let own = self.bucket_hashes();
+                let own = self.buckets.hashes();
                 let differs = |b: &u8| hashes.get(usize::from(*b)) != own.get(usize::from(*b));
                 Difference { ask_buckets: (0..BUCKETS).filter(differs).collect(), ..Difference::default() }
             }

@@ -32,6 +32,7 @@ pub mod delta;
 pub mod digest;
 pub mod directory;
 pub mod index;
+mod kind;
 mod lexical;
 pub mod model;
 pub mod policy;

@@ -125,6 +125,11 @@ pub struct Offer {
 }
 
 impl Offer {
+    /// What a piece of work of a thousand tokens costs.
+    pub(crate) fn expected_price(&self) -> Money {
+        self.price + self.price_per_1k_tokens
+    }
+
     /// The most one piece of work may cost: the fixed price plus the price of the whole token budget.
     #[must_use]
     pub fn worst_case(&self) -> Money {

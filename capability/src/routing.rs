@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use foa_wire::{AgentId, Time};
 
-use crate::directory::{Directory, Entry};
-use crate::index::Cosines;
+use crate::card::AgentCard;
+use crate::directory::{Directory, Entry, Row};
+use crate::kind::Kind;
 use crate::lexical::Scores;
 use crate::policy::{self, Policy};
 use crate::profile::Effects;
-use crate::resources::{Money, Offer};
 use crate::route::{Candidate, Engine, Factors, Loser, LostBy, MAX_LOSERS, Query, Routed, Unmet};
 use crate::score::Weights;
 use crate::vector::Vector;
@@ -29,28 +29,30 @@ impl Directory {
     #[must_use]
     pub fn route(&self, query: &Query, now: Time) -> Routed {
         let lexical = self.lexical.scores(&query.text);
-        let mut passing: Vec<(&AgentId, &Entry)> = Vec::new();
-        let mut refused: Vec<(&AgentId, &Entry)> = Vec::new();
+        let (mut passing, mut refused) = (Vec::new(), Vec::new());
         let (mut considered, mut vectors) = (0, 0);
-        for (agent, entry) in self.living() {
+        let meeting = self.kinds.each(&None, |kind| meets(query, kind).then_some(kind.slots.len()));
+        let excluded = self.excluded(query);
+        for (number, row) in self.living() {
             considered += 1;
-            if self.meets(query, agent, entry) {
-                passing.push((agent, entry));
-                vectors += entry.slots.len();
-            } else {
-                refused.push((agent, entry));
+            match meeting[row.kind as usize] {
+                Some(slots) if row.online && !excluded.contains(&number) => {
+                    passing.push(number);
+                    vectors += slots;
+                }
+                Some(_) | None => refused.push(number),
             }
         }
         let engine = self.vectors.engine(vectors);
-        let cosines = self.cosines(query, engine);
         let (shortlist, engine) = self.shortlist(query, passing, vectors, engine, &lexical);
-        let mut scored = self.best(query, &shortlist, cosines.as_ref(), &lexical, now);
+        let near = Nearness::new(self, query, engine);
+        let mut scored = self.best(query, &shortlist, &near, &lexical, now);
         let beyond = scored.split_off(scored.len().min(query.limit));
         let candidates: Vec<Candidate> = scored.into_iter().map(|s| self.candidate(s)).collect();
         let unmet =
             if candidates.iter().any(|c| c.passes) { None } else { self.unmet(query, candidates.first()) };
 
-        let mut losers = self.nearest_refused(query, refused, cosines.as_ref(), engine);
+        let mut losers = self.nearest_refused(query, refused, &near, engine);
         losers.extend(beyond.into_iter().take(MAX_LOSERS).map(|s| Loser {
             agent: s.agent.clone(),
             similarity: s.factors.similarity,
@@ -61,74 +63,75 @@ impl Directory {
         Routed { candidates, losers, threshold: self.weights.threshold, considered, engine, unmet }
     }
 
-    /// The cosine of every vector with the task, where all are compared anyway.
-    fn cosines(&self, query: &Query, engine: Engine) -> Option<Cosines> {
-        (engine == Engine::Exact).then(|| self.vectors.cosines(&query.vector))
+    /// The numbers of agents not to consider.
+    fn excluded(&self, query: &Query) -> BTreeSet<u32> {
+        query.exclude.iter().filter_map(|agent| self.get(agent)).map(|entry| entry.number).collect()
     }
 
     /// As many of the shortlist as candidates and losers are wanted, best first, ties by agent.
     ///
     /// No factor is above 1, so nobody's score exceeds its similarity. Looked at in falling order of that, the rest
     /// cannot change the answer once the last one wanted scores as much as the next could.
-    fn best<'a>(
+    fn best(
         &self,
         query: &Query,
-        shortlist: &[(&'a AgentId, &'a Entry)],
-        cosines: Option<&Cosines>,
+        shortlist: &[u32],
+        near: &Nearness<'_>,
         lexical: &Scores,
         now: Time,
-    ) -> Vec<Scored<'a>> {
+    ) -> Vec<Scored<'_>> {
         let wanted = query.limit.saturating_add(MAX_LOSERS);
-        let most = |(at, (_, entry)): (usize, &(&AgentId, &Entry))| {
-            let cosine = cosine(entry, query, cosines);
-            Most { alpha: self.weights.similarity(cosine, lexical.of(entry.number)), at }
+        let ranks = self.ranks();
+        let most = |number: &u32| {
+            let alpha = self.weights.similarity(near.cosine(*number), lexical.of(*number));
+            Most { alpha, rank: ranks[*number as usize], number: *number }
         };
-        let mut waiting: BinaryHeap<Most> = shortlist.iter().enumerate().map(most).collect();
+        let mut waiting: BinaryHeap<Most> = shortlist.iter().map(most).collect();
         // The worst of those kept is on top.
         let mut kept: BinaryHeap<Reverse<Most>> = BinaryHeap::new();
-        let mut factors: BTreeMap<usize, Factors> = BTreeMap::new();
+        let mut factors: BTreeMap<u32, Factors> = BTreeMap::new();
         while let Some(next) = waiting.pop() {
             if kept.len() >= wanted && kept.peek().is_some_and(|Reverse(worst)| next < *worst) {
                 break;
             }
-            let (agent, entry) = shortlist[next.at];
-            let found = self.factors(query, agent, entry, lexical.of(entry.number), now);
-            kept.push(Reverse(Most { alpha: found.alpha(), at: next.at }));
-            factors.insert(next.at, found);
+            let Some((agent, entry)) = self.numbered(next.number) else { continue };
+            let found = self.factors(query, agent, entry, lexical.of(next.number), now);
+            kept.push(Reverse(Most { alpha: found.alpha(), ..next }));
+            factors.insert(next.number, found);
             if kept.len() > wanted
                 && let Some(Reverse(worst)) = kept.pop()
             {
-                factors.remove(&worst.at);
+                factors.remove(&worst.number);
             }
         }
         let ranked = kept.into_sorted_vec().into_iter();
-        let scored = ranked.filter_map(|Reverse(Most { alpha, at })| {
-            let (agent, entry) = shortlist[at];
-            Some(Scored { alpha, agent, entry, factors: factors.remove(&at)? })
+        let scored = ranked.filter_map(|Reverse(Most { alpha, number, .. })| {
+            let (agent, entry) = self.numbered(number)?;
+            Some(Scored { alpha, agent, entry, factors: factors.remove(&number)? })
         });
         scored.collect()
     }
 
-    /// Agents that are not gone for good.
-    fn living(&self) -> impl Iterator<Item = (&AgentId, &Entry)> {
-        self.agents.iter().filter(|(_, e)| !e.retired())
+    /// Agents that are not gone for good, by number.
+    fn living(&self) -> impl Iterator<Item = (u32, &Row)> {
+        (0..).zip(self.rows()).filter(|(_, row)| row.living)
     }
 
     /// Of those that pass, who is worth scoring: all while the scan is exact, else the nearest by meaning and by words.
-    fn shortlist<'a>(
-        &'a self,
+    fn shortlist(
+        &self,
         query: &Query,
-        passing: Vec<(&'a AgentId, &'a Entry)>,
+        passing: Vec<u32>,
         vectors: usize,
         engine: Engine,
         lexical: &Scores,
-    ) -> (Vec<(&'a AgentId, &'a Entry)>, Engine) {
+    ) -> (Vec<u32>, Engine) {
         if engine == Engine::Exact {
             return (passing, Engine::Exact);
         }
-        let mut passes = vec![false; self.numbers()];
-        for (_, entry) in &passing {
-            passes[entry.number as usize] = true;
+        let mut passes = vec![false; self.rows().len()];
+        for number in passing {
+            passes[number as usize] = true;
         }
         let passes = |number: u32| passes.get(number as usize).copied().unwrap_or(false);
         let k = (query.limit.saturating_mul(VECTORS_PER_CANDIDATE)).max(FEWEST_SCORED);
@@ -137,103 +140,67 @@ impl Directory {
         let mut by_words: Vec<(u32, f64)> = lexical.iter().filter(|(n, _)| passes(*n)).collect();
         by_words.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         numbers.extend(by_words.into_iter().take(FEWEST_SCORED).map(|(n, _)| n));
-        let mut shortlist: Vec<(&AgentId, &Entry)> =
-            numbers.into_iter().filter_map(|n| self.numbered(n)).collect();
-        shortlist.sort_by_key(|(agent, _)| *agent);
-        (shortlist, engine)
+        (numbers.into_iter().collect(), engine)
     }
 
     /// The refused that are nearest to the task.
     fn nearest_refused(
         &self,
         query: &Query,
-        mut refused: Vec<(&AgentId, &Entry)>,
-        cosines: Option<&Cosines>,
+        mut refused: Vec<u32>,
+        near: &Nearness<'_>,
         engine: Engine,
     ) -> Vec<Loser> {
         if engine == Engine::Hnsw {
             let (hits, _) = self.vectors.nearest(&query.vector, 2 * MAX_LOSERS, usize::MAX, &|_| true);
             let near: BTreeSet<u32> = hits.iter().map(|h| h.key.agent).collect();
-            refused.retain(|(_, e)| near.contains(&e.number));
+            refused.retain(|number| near.contains(number));
         }
-        let similarity = |(at, (_, entry)): (usize, &(&AgentId, &Entry))| {
-            let similarity = if entry.same_model { cosine(entry, query, cosines).max(0.0) } else { 0.0 };
-            Most { alpha: similarity, at }
+        let ranks = self.ranks();
+        let most = |number: &u32| Most {
+            alpha: near.similarity(*number),
+            rank: ranks[*number as usize],
+            number: *number,
         };
-        let mut nearest: Vec<Most> = refused.iter().enumerate().map(similarity).collect();
+        let mut nearest: Vec<Most> = refused.iter().map(most).collect();
         if nearest.len() > MAX_LOSERS {
             nearest.select_nth_unstable_by(MAX_LOSERS - 1, |a, b| b.cmp(a));
             nearest.truncate(MAX_LOSERS);
         }
-        let loser = |Most { alpha, at }: Most| {
-            let (agent, entry) = refused[at];
+        let loser = |Most { alpha, number, .. }: Most| {
+            let (agent, entry) = self.numbered(number)?;
             let reason = self.refusals(query, agent, entry).into_iter().next()?;
             Some(Loser { agent: agent.clone(), similarity: alpha, reason })
         };
         nearest.into_iter().filter_map(loser).collect()
     }
 
-    /// Whether an agent meets every hard requirement: the cheap ones first, none of them in words.
-    fn meets(&self, query: &Query, agent: &AgentId, entry: &Entry) -> bool {
-        let plain = query.policies.is_empty() && query.skills.is_empty() && query.exclude.is_empty();
-        if !entry.online || !entry.same_model {
-            return false;
-        }
-        let capability = entry.card.capability();
-        if capability.effects == Effects::Write && !query.allow_write {
-            return false;
-        }
-        if query.budget.is_some_and(|budget| expected_price(&capability.offer) > budget) {
-            return false;
-        }
-        plain || self.refusals(query, agent, entry).is_empty()
-    }
-
     /// Every hard requirement this agent fails, in the order they are checked.
     fn refusals(&self, query: &Query, agent: &AgentId, entry: &Entry) -> Vec<LostBy> {
-        let capability = entry.card.capability();
+        let row = self.rows()[entry.number as usize];
         let mut reasons = Vec::new();
         if query.exclude.contains(agent) {
             reasons.push(LostBy::Excluded);
         }
-        if !entry.online {
+        if !row.online {
             reasons.push(LostBy::Offline);
         }
-        if !entry.same_model {
-            reasons.push(LostBy::OtherModel { model: capability.model.clone() });
-        }
-        if capability.effects == Effects::Write && !query.allow_write {
-            reasons.push(LostBy::Effects);
-        }
-        let lacks = policy::lacking(&query.policies, &capability.policies);
-        if !lacks.is_empty() {
-            reasons.push(LostBy::Policy { lacks });
-        }
-        // The filter says no for sure; its yes is confirmed by the list.
-        let lacks = |skill: &&String| {
-            !capability.skills.maybe_contains(skill) || !entry.skills().contains(&skill.trim().to_lowercase())
-        };
-        let lacks: Vec<String> = query.skills.iter().filter(lacks).cloned().collect();
-        if !lacks.is_empty() {
-            reasons.push(LostBy::Skill { lacks });
-        }
-        let price = expected_price(&capability.offer);
-        if let Some(budget) = query.budget.filter(|b| price > *b) {
-            reasons.push(LostBy::Price { price, budget });
+        if let Some(kind) = self.kinds.get(row.kind) {
+            reasons.extend(unfit(query, kind));
         }
         reasons
     }
 
     fn factors(&self, query: &Query, agent: &AgentId, entry: &Entry, lexical: f64, now: Time) -> Factors {
         let offer = &entry.card.capability().offer;
-        let (of, cosine) = best_vector(entry, &query.vector);
+        let (of, cosine) = best_vector(entry.card(), &query.vector);
         Factors {
             similarity: self.weights.similarity(cosine, lexical),
             best_vector: of.to_owned(),
             lexical,
             policy: 1.0,
             resources: self.weights.resources(&query.needs, offer),
-            price: self.weights.price(expected_price(offer), query.budget),
+            price: self.weights.price(offer.expected_price(), query.budget),
             load: self.weights.load(self.load(agent).queue, offer.concurrency),
             spec: Weights::spec(query.spec.as_ref(), entry.spec()),
             reputation: self.reputation.factor(agent, &query.vector, now),
@@ -250,7 +217,7 @@ impl Directory {
             factors,
             version: entry.card.order(),
             model: capability.model.clone(),
-            price: expected_price(&capability.offer),
+            price: capability.offer.expected_price(),
             worst_case: capability.offer.worst_case(),
             concurrency: capability.offer.concurrency.max(1),
             effects: capability.effects,
@@ -267,38 +234,121 @@ impl Directory {
             let weakest = best.factors.weakest().to_owned();
             let reason = LostBy::Threshold { alpha: best.alpha, threshold, weakest };
             let nearest = Loser { agent: best.agent.clone(), similarity: best.factors.similarity, reason };
-            let lacked_by = self.living().filter(|(a, e)| self.refusals(query, a, e).is_empty()).count();
+            let kinds = self.kinds.each(&false, |kind| meets(query, kind));
+            let excluded = self.excluded(query);
+            let fits = |(number, row): &(u32, &Row)| {
+                row.online && kinds[row.kind as usize] && !excluded.contains(number)
+            };
+            let lacked_by = self.living().filter(fits).count();
             let requirement = format!("a score above {threshold}");
             return Some(Unmet { requirement, lacked_by, nearest: Some(nearest) });
         }
-        let mut lone: BTreeMap<&'static str, usize> = BTreeMap::new();
-        let mut nearest: Option<(usize, Loser)> = None;
-        for (agent, entry) in self.living() {
-            let reasons = self.refusals(query, agent, entry);
-            let count = reasons.len();
-            let Some(reason) = reasons.into_iter().next() else { continue };
-            if count == 1 {
-                *lone.entry(reason.name()).or_default() += 1;
-            }
-            let loser =
-                Loser { agent: agent.clone(), similarity: self.plain_similarity(entry, query), reason };
-            let nearer = |(n, l): &(usize, Loser)| {
-                count < *n || (count == *n && nearest_first(&loser, l) == Ordering::Less)
-            };
-            if nearest.as_ref().is_none_or(nearer) {
-                nearest = Some((count, loser));
-            }
-        }
-        let Some((_, nearest)) = nearest else {
+        let Some((nearest, lacked_by)) = self.nearest_unfit(query) else {
             return Some(Unmet { requirement: "an agent".to_owned(), lacked_by: 0, nearest: None });
         };
-        let lacked_by = lone.get(nearest.reason.name()).copied().unwrap_or(0);
         Some(Unmet { requirement: requirement(&nearest.reason), lacked_by, nearest: Some(nearest) })
     }
 
-    /// The cosine with the task, at least 0; 0 for vectors of another model, which cannot be compared.
-    fn plain_similarity(&self, entry: &Entry, query: &Query) -> f64 {
-        if entry.same_model { best_vector(entry, &query.vector).1.max(0.0) } else { 0.0 }
+    /// Of agents that all fail something, the one that fails the fewest requirements, then fits best; and how many fail
+    /// only what it fails first.
+    fn nearest_unfit(&self, query: &Query) -> Option<(Loser, usize)> {
+        let failing = self.kinds.each(&Vec::new(), |kind| unfit(query, kind));
+        let near = Nearness::new(self, query, Engine::Hnsw);
+        let (excluded, ranks) = (self.excluded(query), self.ranks());
+        let mut lone: BTreeMap<&'static str, usize> = BTreeMap::new();
+        let mut nearest: Option<(usize, Most)> = None;
+        for (number, row) in self.living() {
+            let failing = &failing[row.kind as usize];
+            let own = [(excluded.contains(&number), LostBy::Excluded), (!row.online, LostBy::Offline)];
+            let mut own = own.iter().filter(|(fails, _)| *fails).map(|(_, reason)| reason);
+            let count = own.clone().count() + failing.len();
+            let Some(first) = own.next().or(failing.first()) else { continue };
+            if count == 1 {
+                *lone.entry(first.name()).or_default() += 1;
+            }
+            let most = Most { alpha: near.similarity(number), rank: ranks[number as usize], number };
+            if nearest.is_none_or(|(fewest, best)| count < fewest || (count == fewest && most > best)) {
+                nearest = Some((count, most));
+            }
+        }
+        let (_, Most { alpha, number, .. }) = nearest?;
+        let (agent, entry) = self.numbered(number)?;
+        let reason = self.refusals(query, agent, entry).into_iter().next()?;
+        let lacked_by = lone.get(reason.name()).copied().unwrap_or(0);
+        Some((Loser { agent: agent.clone(), similarity: alpha, reason }, lacked_by))
+    }
+}
+
+/// Whether a kind of agent meets every hard requirement on its card: the cheap ones first, none of them in words.
+fn meets(query: &Query, kind: &Kind) -> bool {
+    let capability = kind.card.capability();
+    kind.same_model
+        && (query.allow_write || capability.effects != Effects::Write)
+        && query.budget.is_none_or(|budget| capability.offer.expected_price() <= budget)
+        && (query.policies.is_empty() && query.skills.is_empty() || unfit(query, kind).is_empty())
+}
+
+/// Every hard requirement that a kind of agent fails by its card, in the order they are checked.
+fn unfit(query: &Query, kind: &Kind) -> Vec<LostBy> {
+    let capability = kind.card.capability();
+    let mut reasons = Vec::new();
+    if !kind.same_model {
+        reasons.push(LostBy::OtherModel { model: capability.model.clone() });
+    }
+    if capability.effects == Effects::Write && !query.allow_write {
+        reasons.push(LostBy::Effects);
+    }
+    let lacks = policy::lacking(&query.policies, &capability.policies);
+    if !lacks.is_empty() {
+        reasons.push(LostBy::Policy { lacks });
+    }
+    // The filter says no for sure; its yes is confirmed by the list.
+    let lacks = |skill: &&String| {
+        !capability.skills.maybe_contains(skill)
+            || !kind.card.skill_keys().contains(&skill.trim().to_lowercase())
+    };
+    let lacks: Vec<String> = query.skills.iter().filter(lacks).cloned().collect();
+    if !lacks.is_empty() {
+        reasons.push(LostBy::Skill { lacks });
+    }
+    let price = capability.offer.expected_price();
+    if let Some(budget) = query.budget.filter(|b| price > *b) {
+        reasons.push(LostBy::Price { price, budget });
+    }
+    reasons
+}
+
+/// How near agents are to a task. Where all are compared anyway, that is worked out once for each kind.
+struct Nearness<'a> {
+    directory: &'a Directory,
+    query: &'a Query,
+    kinds: Option<Vec<f64>>,
+}
+
+impl<'a> Nearness<'a> {
+    fn new(directory: &'a Directory, query: &'a Query, engine: Engine) -> Self {
+        let kinds = (engine == Engine::Exact).then(|| {
+            let cosines = directory.vectors.cosines(&query.vector);
+            directory.kinds.each(&-1.0, |kind| {
+                let own = kind.slots.iter().map(|slot| cosines.of(*slot)).reduce(f64::max);
+                own.unwrap_or_else(|| best_vector(&kind.card, &query.vector).1)
+            })
+        });
+        Self { directory, query, kinds }
+    }
+
+    /// The best cosine over an agent's vectors.
+    fn cosine(&self, number: u32) -> f64 {
+        let kind = self.directory.rows()[number as usize].kind;
+        let compare = || self.directory.kinds.get(kind).map(|k| best_vector(&k.card, &self.query.vector).1);
+        let known = self.kinds.as_ref().and_then(|kinds| kinds.get(kind as usize)).copied();
+        known.or_else(compare).unwrap_or(-1.0)
+    }
+
+    /// The cosine, at least 0; 0 for vectors of another model, which cannot be compared.
+    fn similarity(&self, number: u32) -> f64 {
+        let kind = self.directory.kinds.get(self.directory.rows()[number as usize].kind);
+        if kind.is_some_and(|kind| kind.same_model) { self.cosine(number).max(0.0) } else { 0.0 }
     }
 }
 
@@ -310,16 +360,17 @@ struct Scored<'a> {
     factors: Factors,
 }
 
-/// The most an agent can score, or what it does score; the higher first, ties by position among all agents.
+/// The most an agent can score, or what it does score; the higher first, ties by order of id.
 #[derive(Clone, Copy, Debug)]
 struct Most {
     alpha: f64,
-    at: usize,
+    rank: u32,
+    number: u32,
 }
 
 impl Ord for Most {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.alpha.total_cmp(&other.alpha).then_with(|| other.at.cmp(&self.at))
+        self.alpha.total_cmp(&other.alpha).then_with(|| other.rank.cmp(&self.rank))
     }
 }
 
@@ -358,31 +409,16 @@ fn nearest_first(a: &Loser, b: &Loser) -> Ordering {
     b.similarity.total_cmp(&a.similarity).then_with(|| a.agent.cmp(&b.agent))
 }
 
-/// The best cosine over an agent's vectors, looked up where all were compared.
-fn cosine(entry: &Entry, query: &Query, cosines: Option<&Cosines>) -> f64 {
-    match cosines {
-        Some(cosines) if !entry.slots.is_empty() => {
-            entry.slots.iter().map(|slot| cosines.of(*slot)).fold(-1.0, f64::max)
-        }
-        Some(_) | None => best_vector(entry, &query.vector).1,
-    }
-}
-
 /// The nearest of an agent's vectors and its cosine; earlier ones win ties.
-fn best_vector<'a>(entry: &'a Entry, task: &Vector) -> (&'a str, f64) {
+fn best_vector<'a>(card: &'a AgentCard, task: &Vector) -> (&'a str, f64) {
     let mut best = ("description", -1.0);
-    for (of, vector) in entry.vectors() {
+    for (of, vector) in card.vectors().map_or(&[][..], |decoded| &decoded.own) {
         let cosine = vector.cosine(task);
         if cosine > best.1 {
             best = (of, cosine);
         }
     }
     best
-}
-
-/// What a piece of work of a thousand tokens costs.
-fn expected_price(offer: &Offer) -> Money {
-    offer.price + offer.price_per_1k_tokens
 }
 
 impl Factors {

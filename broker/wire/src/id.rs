@@ -1,7 +1,9 @@
-//! Names of things. Every id is its own type with one checked constructor, `FromStr`, which `Deserialize` shares.
+//! Names of things. Every id is its own type with one checked constructor, `FromStr`, which `Deserialize` shares. An id is
+//! in many places at once and never changes, so its text is shared.
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
 use sha2::{Digest, Sha256};
@@ -28,7 +30,7 @@ macro_rules! plain_id {
     ($(#[$doc:meta])* $name:ident, $wanted:literal, $check:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// The id as text.
@@ -43,7 +45,7 @@ macro_rules! plain_id {
 
             fn from_str(text: &str) -> Result<Self, Self::Err> {
                 let check: fn(&str) -> bool = $check;
-                if check(text) { Ok(Self(text.to_owned())) } else { Err(InvalidId::new($wanted, text)) }
+                if check(text) { Ok(Self(text.into())) } else { Err(InvalidId::new($wanted, text)) }
             }
         }
 
@@ -102,13 +104,13 @@ impl WorkId {
     /// The work with this number within its job.
     #[must_use]
     pub fn new(job: &JobId, number: u32) -> Self {
-        Self(format!("{job}.{number}"))
+        Self(format!("{job}.{number}").into())
     }
 
     /// The job this work belongs to.
     #[must_use]
     pub fn job(&self) -> JobId {
-        JobId(self.split().0.to_owned())
+        JobId(self.split().0.into())
     }
 
     /// The number of this work within its job.
@@ -151,7 +153,7 @@ impl JobId {
     /// The id of a submission that names none: the hash of its canonical body, so the same bytes are one job.
     #[must_use]
     pub fn of_body(canonical: &[u8]) -> Self {
-        Self(HEXLOWER.encode(&Sha256::digest(canonical)[..16]))
+        Self(HEXLOWER.encode(&Sha256::digest(canonical)[..16]).into())
     }
 }
 
@@ -160,14 +162,14 @@ impl JobId {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId {
     name: NodeName,
-    fingerprint: String,
+    fingerprint: Arc<str>,
 }
 
 impl NodeId {
     /// The id of whoever holds this key.
     #[must_use]
     pub fn new(name: NodeName, key: &PublicKey) -> Self {
-        let fingerprint = fingerprint(key);
+        let fingerprint = fingerprint(key).into();
         Self { name, fingerprint }
     }
 
@@ -192,7 +194,7 @@ impl NodeId {
     /// Whether this id was made from `key`.
     #[must_use]
     pub fn is_of(&self, key: &PublicKey) -> bool {
-        self.fingerprint == fingerprint(key)
+        *self.fingerprint == *fingerprint(key)
     }
 }
 
@@ -212,7 +214,7 @@ impl FromStr for NodeId {
         if fingerprint.len() != 16 || !fingerprint.bytes().all(base32) {
             return Err(InvalidId::new(wanted, text));
         }
-        Ok(Self { name: name.parse()?, fingerprint: fingerprint.to_owned() })
+        Ok(Self { name: name.parse()?, fingerprint: fingerprint.into() })
     }
 }
 

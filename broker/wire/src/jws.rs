@@ -66,6 +66,12 @@ struct Jwk {
 /// Signs a card. A `signatures` member of the card is left out of what is signed.
 #[must_use]
 pub fn sign_detached(card: &Value, signer: &NodeId, key: &NodeKey) -> AgentCardSignature {
+    sign_payload(&payload(card), signer, key)
+}
+
+/// Signs what [`payload`] gave.
+#[must_use]
+pub fn sign_payload(payload: &[u8], signer: &NodeId, key: &NodeKey) -> AgentCardSignature {
     let header = json!({
         "alg": "EdDSA",
         "jwk": { "crv": "Ed25519", "kty": "OKP", "x": key.public().to_string() },
@@ -73,7 +79,7 @@ pub fn sign_detached(card: &Value, signer: &NodeId, key: &NodeKey) -> AgentCardS
         "typ": "JOSE",
     });
     let protected = URL_SAFE_NO_PAD.encode(codec::canonical(&header));
-    let signature = key.sign(&signing_input(&protected, card)).to_string();
+    let signature = key.sign(&signing_input(&protected, payload)).to_string();
     AgentCardSignature { protected, signature }
 }
 
@@ -82,6 +88,14 @@ pub fn sign_detached(card: &Value, signer: &NodeId, key: &NodeKey) -> AgentCardS
 /// # Errors
 /// When the header cannot be read, the signer's id does not prove the key, or the signature is not over this card.
 pub fn verify_detached(card: &Value, signature: &AgentCardSignature) -> Result<NodeId, Error> {
+    verify_payload(&payload(card), signature)
+}
+
+/// The same of what [`payload`] gave.
+///
+/// # Errors
+/// Like [`verify_detached`].
+pub fn verify_payload(payload: &[u8], signature: &AgentCardSignature) -> Result<NodeId, Error> {
     let unreadable = |reason: String| Error::Header { reason };
     let bytes = URL_SAFE_NO_PAD.decode(&signature.protected).map_err(|e| unreadable(e.to_string()))?;
     let header = codec::parse(&bytes).map_err(|e| unreadable(e.to_string()))?;
@@ -103,17 +117,23 @@ pub fn verify_detached(card: &Value, signature: &AgentCardSignature) -> Result<N
     let verifies = signature
         .signature
         .parse::<Signature>()
-        .is_ok_and(|s| key.verifies(&signing_input(&signature.protected, card), &s));
+        .is_ok_and(|s| key.verifies(&signing_input(&signature.protected, payload), &s));
     if verifies { Ok(kid) } else { Err(Error::BadSignature { kid }) }
 }
 
-/// `BASE64URL(header) . BASE64URL(payload)`, RFC 7515 section 5.1.
-fn signing_input(protected: &str, card: &Value) -> Vec<u8> {
-    let mut payload = card.clone();
-    if let Value::Object(members) = &mut payload {
+/// What a signature covers: the canonical form of the card without its `signatures`.
+#[must_use]
+pub fn payload(card: &Value) -> Vec<u8> {
+    let mut signed = card.clone();
+    if let Value::Object(members) = &mut signed {
         members.remove("signatures");
     }
-    format!("{protected}.{}", URL_SAFE_NO_PAD.encode(codec::canonical(&payload))).into_bytes()
+    codec::canonical(&signed)
+}
+
+/// `BASE64URL(header) . BASE64URL(payload)`, RFC 7515 section 5.1.
+fn signing_input(protected: &str, payload: &[u8]) -> Vec<u8> {
+    format!("{protected}.{}", URL_SAFE_NO_PAD.encode(payload)).into_bytes()
 }
 
 #[cfg(test)]
@@ -154,7 +174,7 @@ mod tests {
         for header in headers {
             // Rightly signed by the key, so that only the header can be the reason.
             let protected = URL_SAFE_NO_PAD.encode(codec::canonical(&header));
-            let signature = key.sign(&signing_input(&protected, &card)).to_string();
+            let signature = key.sign(&signing_input(&protected, &payload(&card))).to_string();
             let outcome = verify_detached(&card, &AgentCardSignature { protected, signature });
             assert!(
                 matches!(outcome, Err(Error::Header { .. } | Error::WrongKey { .. })),

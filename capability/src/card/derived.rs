@@ -12,6 +12,8 @@ pub(super) struct Derived {
     pub(super) size: OnceLock<usize>,
     /// The content hash.
     pub(super) hash: OnceLock<String>,
+    /// What it adds to the digest of a directory.
+    pub(super) digest_line: OnceLock<String>,
     /// Whether size and signature hold.
     pub(super) verified: OnceLock<Result<(), InvalidCard>>,
     /// The vectors, decoded.

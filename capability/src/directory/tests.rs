@@ -153,10 +153,8 @@ fn crowd(count: usize) -> Directory {
     let card = card(&profile("calc"), 1, (1_769_851_800, 1), [1.0, 0.0, 0.0]);
     for i in 0..count {
         let agent = agent(&format!("an-agent-with-a-long-name-{i}"), u8::try_from(i % 200).unwrap());
-        let (card, bucket) = (card.clone(), digest::bucket(&agent));
-        let slots = Box::default();
-        let entry = Entry { card, number: 0, slots, online: false, same_model: true, bucket };
-        directory.agents.insert(agent, entry);
+        directory.buckets.put_as(agent.clone(), card.clone());
+        directory.agents.insert(agent, Entry { card: card.clone(), number: 0 });
     }
     directory
 }
@@ -196,7 +194,7 @@ fn beat(a: &mut Directory, b: &mut Directory) -> bool {
 }
 
 fn state(directory: &Directory) -> Vec<(AgentId, Mark)> {
-    directory.iter().map(|(id, e)| (id.clone(), e.mark())).collect()
+    directory.iter().map(|(id, e)| (id.clone(), Mark::of(e.card()))).collect()
 }
 
 #[test]

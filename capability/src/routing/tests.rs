@@ -7,7 +7,7 @@ use super::*;
 use crate::presence::{Load, Presence};
 use crate::profile::AgentProfile;
 use crate::reputation::Outcome;
-use crate::resources::Needs;
+use crate::resources::{Money, Needs, Offer};
 use crate::testing::{NOW, agent, card, directory, model, node, online, profile, skill, vector};
 
 fn with(profiles: &[(AgentProfile, u8, [f32; 3])]) -> Directory {
@@ -40,6 +40,20 @@ fn the_nearest_meaning_comes_first_and_ties_go_by_id() {
     let one = directory.route(&query, NOW);
     assert_eq!(one.candidates, routed.candidates[..1]);
     assert!(one.losers.iter().all(|l| l.reason.name() == "rank") && one.losers.len() == 2);
+}
+
+#[test]
+fn ties_go_by_id_whoever_came_between_two_questions() {
+    let mut directory = with(&[(profile("twin"), 5, [1.0, 0.0, 0.0])]);
+    let query = Query::new("", vector([1.0, 0.0, 0.0]));
+    for number in [7, 2, 9, 1] {
+        directory.apply(card(&profile("twin"), number, (1, 1), [1.0, 0.0, 0.0]), NOW).unwrap();
+        let routed = directory.route(&query, NOW);
+        let found: Vec<AgentId> = routed.candidates.into_iter().map(|c| c.agent).collect();
+        let mut sorted: Vec<AgentId> = directory.iter().map(|(id, _)| id.clone()).collect();
+        sorted.sort();
+        assert_eq!(found, sorted);
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::random::Random;
 pub enum FaultKind {
     /// A node stops at once, loses some or all of what was not synced, and starts again.
     Crash,
-    /// A node stops for good.
+    /// A node stops for good; of the coordinators, one at most.
     Kill,
     /// A node cannot reach the broker, nor the broker the node.
     Partition,

@@ -125,14 +125,23 @@ impl World {
 
     fn plan_faults(&mut self, random: &mut Random) {
         let from = Duration::from_secs(2);
+        let Options { nodes, coordinators, .. } = self.options;
         let mut plan: Vec<PlannedFault> = self.options.plan.clone();
+        let mut lost = plan.iter().any(|fault| fault.kind == FaultKind::Kill && fault.node < coordinators);
         for kind in self.options.faults.clone() {
             for _ in 0..self.options.faults_each {
                 let at = from + random.millis(0, self.options.faults_ms);
                 let lasting = kind.lasts(random);
                 // Half of all faults hit a coordinator.
-                let most = if random.chance(0.5) { self.options.coordinators } else { self.options.nodes };
-                let node = random.below(most);
+                let most = if random.chance(0.5) { coordinators } else { nodes };
+                let mut node = random.below(most);
+                if kind == FaultKind::Kill && node < coordinators {
+                    // Of the three that keep a job one may be lost for good; a second would take the job with it.
+                    if lost && nodes > coordinators {
+                        node = coordinators + random.below(nodes - coordinators);
+                    }
+                    lost = true;
+                }
                 plan.push(PlannedFault { at_ms: millis(at), kind, node, for_ms: millis(lasting) });
             }
         }
