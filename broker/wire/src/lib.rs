@@ -8,7 +8,6 @@
 
 #![expect(
     clippy::result_large_err,
-    clippy::large_enum_variant,
     reason = "a refusal names the sender and key it met; it is rare, and made once per message"
 )]
 
