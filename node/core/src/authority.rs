@@ -1,12 +1,13 @@
 //! Tests of who may do what: a stranger with a valid key of its own is still a stranger.
 
-use foa_wire::{AgentId, JobId, NodeId, Term, Topic};
+use foa_wire::{AgentId, Boot, Connection, JobId, NodeId, Sequence, Term, Topic};
 use foa_workflows::job::{Accepted, Control, Durability};
 
 use crate::body::Body;
 use crate::effect::{Effect, Output};
-use crate::fixture::{coordinator, identity, says, submits, work};
+use crate::fixture::{NOW, coordinator, identity, says, submits, work};
 use crate::machine::NodeMachine;
+use crate::status::{NodeStatus, Role};
 
 fn stranger() -> NodeId {
     identity("stranger", 66).id().clone()
@@ -37,6 +38,27 @@ fn a_stranger_cannot_claim_a_job_away_from_its_holder() {
     assert!(!out.iter().any(|o| matches!(o.effect, Effect::Forget(_))), "the log was given up");
     assert!(!node.idle(), "the job was given up");
     assert_eq!(refused(&node, "not-coordinator"), 1);
+}
+
+#[test]
+fn what_is_given_up_leaves_the_journal_in_its_turn() {
+    let owner = identity("owner", 2).id().clone();
+    let (mut node, job) = holder_of_a_job(&owner);
+    let fellow = identity("fellow", 4).id().clone();
+    let status = NodeStatus {
+        online: true,
+        seq: Sequence(1),
+        roles: vec![Role::Coordinator],
+        ..NodeStatus::will(fellow.clone(), Boot(1), Connection(1), NOW)
+    };
+    says(&mut node, &fellow, "status-0001", Topic::Status(fellow.clone()), Body::Status(status));
+    let term = Term { number: 9, holder: fellow.clone() };
+    let claim = Accepted { job, term, durability: Durability::Local, replicas: Vec::new() };
+    let inbox = Topic::Inbox(node.id().clone());
+    let out = says(&mut node, &fellow, "claim-0001", inbox, Body::JobAccepted(claim));
+    let erased = out.iter().find(|o| matches!(o.effect, Effect::Forget(_))).expect("the log is given up");
+    // Held back until the disk has what came before, it would take a promise given meanwhile with it.
+    assert_eq!(erased.after, None);
 }
 
 #[test]

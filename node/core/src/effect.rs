@@ -200,7 +200,7 @@ pub enum Effect {
         /// The record.
         record: Box<NodeRecord>,
     },
-    /// Remove what belongs together from the journal.
+    /// Remove what belongs together from the journal, as far as it was appended until now.
     Forget(Stream),
 }
 

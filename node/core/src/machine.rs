@@ -11,7 +11,7 @@ use crate::artifact::Artifacts;
 use crate::body::Body;
 use crate::coordinator::Coordinator;
 use crate::effect::{Effect, EmbedId, Input, Output, Received, Send};
-use crate::journal::NodeRecord;
+use crate::journal::{NodeRecord, Stream};
 use crate::membership::Membership;
 use crate::queries::Asked;
 use crate::refusal::{Refusal, Refusals};
@@ -389,6 +389,12 @@ impl NodeMachine {
     pub(crate) fn persist(&mut self, record: NodeRecord) {
         self.persisted += 1;
         self.effect(Effect::Persist { seq: self.persisted, record: Box::new(record) });
+    }
+
+    /// Removes from the journal, in turn with what is persisted: held back, it would take what is persisted meanwhile with
+    /// it, such as a promise about a job that was forgotten and came again.
+    pub(crate) fn erase(&mut self, stream: Stream) {
+        self.effect(Effect::Forget(stream));
     }
 
     pub(crate) fn embed(&mut self, asked: Asked, texts: Vec<String>) {

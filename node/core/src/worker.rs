@@ -525,7 +525,7 @@ impl NodeMachine {
             let of_job = |id: &WorkId| id.job() == job;
             if self.worker.effects.iter().filter(|(id, _)| of_job(id)).all(|(_, e)| e.until <= now) {
                 self.worker.effects.retain(|id, _| !of_job(id));
-                self.effect_after(Effect::Forget(Stream::Work(job)));
+                self.erase(Stream::Work(job));
             }
         }
     }

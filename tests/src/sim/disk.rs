@@ -66,18 +66,16 @@ impl Disk {
 
     fn keep(&mut self, count: usize) -> Vec<(u64, Rc<NodeRecord>)> {
         let mut kept = Vec::new();
-        let mut forgotten = Vec::new();
         for write in self.pending.drain(..count) {
             match write {
                 Write::Record(number, record) => {
                     kept.push((number, Rc::clone(&record)));
                     self.durable.entry(record.stream()).or_default().push(record);
                 }
-                Write::Forget(stream) => forgotten.push(stream),
+                Write::Forget(stream) => {
+                    self.durable.remove(&stream);
+                }
             }
-        }
-        for stream in forgotten {
-            self.durable.remove(&stream);
         }
         kept
     }

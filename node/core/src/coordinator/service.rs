@@ -10,7 +10,6 @@ use foa_workflows::request::{ChannelEntries, ChannelRequest, WorkReply};
 use super::KEEP_ENDED;
 use super::replication::events;
 use crate::body::Body;
-use crate::effect::Effect;
 use crate::journal::Stream;
 use crate::machine::NodeMachine;
 
@@ -129,7 +128,7 @@ impl NodeMachine {
             self.clear_retained(Topic::Result(job.clone()));
         }
         self.drop_job(job);
-        self.effect_after(Effect::Forget(Stream::Job(job.clone())));
+        self.erase(Stream::Job(job.clone()));
     }
 
     /// Removes a job from memory.

@@ -10,7 +10,6 @@ use foa_workflows::job::{Accepted, Durability, JobSubmission, Refused, Rejection
 use super::{Elsewhere, GRACE, GRACE_PER_RANK, Held, KEEP};
 use crate::admission::Shelf;
 use crate::body::Body;
-use crate::effect::Effect;
 use crate::journal::Stream;
 use crate::machine::NodeMachine;
 use crate::membership::CONFIRM_WITHIN;
@@ -392,7 +391,7 @@ impl NodeMachine {
             self.withdraw(agent, work, now);
         }
         self.drop_job(job);
-        self.effect_after(Effect::Forget(Stream::Job(job.clone())));
+        self.erase(Stream::Job(job.clone()));
         self.note_elsewhere(job, to, now);
         self.status_changed();
     }
