@@ -2,7 +2,7 @@
 //! to whoever repeats the work.
 //!
 //! A deadline is told by the holder's clock, which may be behind ours by [`CLOCK_SKEW`]; so it is that much later here
-//! ([`by_our_clock`]). That costs little, because a holder withdraws what it no longer waits for.
+//! (`by_our_clock`). That costs little, because a holder withdraws what it no longer waits for.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
