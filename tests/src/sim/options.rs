@@ -187,7 +187,7 @@ impl Options {
         let lost = fixed && coordinators >= 3 && random.chance(0.5);
         let (at_ms, node) = (random.draw() % 12_000 + 3_000, random.below(coordinators));
         let lost = lost.then_some(PlannedFault { at_ms, kind: FaultKind::Kill, node, for_ms: 0 });
-        Self {
+        let options = Self {
             seed,
             nodes: 14,
             coordinators,
@@ -207,6 +207,20 @@ impl Options {
             skew_ms: if skewed { 30_000 } else { 0 },
             drift_ppm: if skewed { 500 } else { 0 },
             ..Self::default()
-        }
+        };
+        if random.chance(0.15) { options.submitted_once() } else { options }
+    }
+
+    /// Half of the jobs are submitted once and for all: only then does an acknowledgement that came too early lose one.
+    /// Nothing loses messages, and the one coordinator, whose disk is slow, crashes again and again. (Of several, those that
+    /// are not the first to take a job keep it in memory only: they count on its submitter to repeat it.)
+    fn submitted_once(self) -> Self {
+        let keeps =
+            |kind: &FaultKind| !kind.loses_messages() && !matches!(kind, FaultKind::Kill | FaultKind::Crash);
+        let faults = self.faults.into_iter().filter(keeps).collect();
+        let crash =
+            |n: u64| PlannedFault { at_ms: 3_080 + 913 * n, kind: FaultKind::Crash, node: 0, for_ms: 120 };
+        let plan = (0..8).map(crash).collect();
+        Self { coordinators: 1, faults, plan, bare: 500, disk_ms: 300, ..self }
     }
 }
