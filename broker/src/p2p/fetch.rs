@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backon::{ExponentialBuilder, Retryable as _};
 use foa_wire::{ArtifactId, NodeId};
 use libp2p::futures::StreamExt as _;
 use libp2p::futures::stream::FuturesUnordered;
@@ -17,7 +18,7 @@ use super::protocol::{Answer, Question};
 /// Pieces asked for at once; with pieces of 256 KiB a fetch holds at most 2 MiB.
 pub const WINDOW: usize = 8;
 /// How often a holder that is busy is asked again, with twice the pause each time.
-const BUSY_TRIES: u32 = 6;
+const BUSY_RETRIES: usize = 5;
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
 /// An artifact on its way to the disk. What it has survives the fetch, so that the next one goes on from there. Called on
@@ -323,21 +324,19 @@ impl<P: Partial> Turn<'_, P> {
 
 /// Asks a holder, again when it is busy.
 async fn ask(host: &Host, holder: &Peer, question: Question) -> Result<Answer, Fault> {
-    let mut pause = BUSY_PAUSE;
-    for _ in 0..BUSY_TRIES {
+    let pauses =
+        ExponentialBuilder::new().with_min_delay(BUSY_PAUSE).with_factor(2.0).with_max_times(BUSY_RETRIES);
+    let once = || async {
         match host.ask(holder, question).await {
-            Ok(Answer::Missing) => return Err(Fault::Missing),
-            Ok(Answer::Refused) => return Err(Fault::Refused),
-            Ok(Answer::Busy) => {
-                tokio::time::sleep(pause).await;
-                pause *= 2;
-            }
-            Ok(answer @ (Answer::Outline(_) | Answer::Piece(_))) => return Ok(answer),
-            Err(AskError::TimedOut) => return Err(Fault::TimedOut),
+            Ok(Answer::Missing) => Err(Fault::Missing),
+            Ok(Answer::Refused) => Err(Fault::Refused),
+            Ok(Answer::Busy) => Err(Fault::Busy),
+            Ok(answer @ (Answer::Outline(_) | Answer::Piece(_))) => Ok(answer),
+            Err(AskError::TimedOut) => Err(Fault::TimedOut),
             Err(error @ (AskError::NoAddress | AskError::Unreachable(_) | AskError::Ended)) => {
-                return Err(Fault::Unreachable { reason: error.to_string() });
+                Err(Fault::Unreachable { reason: error.to_string() })
             }
         }
-    }
-    Err(Fault::Busy)
+    };
+    once.retry(pauses).when(|fault| *fault == Fault::Busy).await
 }

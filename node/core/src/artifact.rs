@@ -19,7 +19,7 @@ use std::time::Duration;
 use foa_wire::{ArtifactId, JobId, NodeId, PeerAddress, Time, Topic, WorkId};
 use foa_workflows::Record;
 use foa_workflows::request::{Request, Work, WorkOutcome};
-use foa_workflows::work::{Answer, Artifact, Evidence, Usage};
+use foa_workflows::work::{Answer, Artifact, Contribution, Evidence, Usage};
 use serde::{Deserialize, Serialize};
 
 use crate::body::Body;
@@ -175,6 +175,12 @@ impl Artifacts {
 /// The artifacts among what an answer or a finding rests on.
 fn of_evidence(evidence: &[Evidence]) -> impl Iterator<Item = &Artifact> {
     evidence.iter().filter_map(|evidence| evidence.artifact.as_ref())
+}
+
+/// The artifacts of a contribution that nobody is known to hold, with their sizes.
+fn unheld(contribution: &Contribution) -> BTreeMap<ArtifactId, u64> {
+    let own = of_evidence(&contribution.evidence).filter(|artifact| artifact.holders.is_empty());
+    own.map(|artifact| (artifact.artifact, artifact.bytes)).collect()
 }
 
 /// The artifacts an agent must have to do this work.
@@ -400,10 +406,7 @@ impl NodeMachine {
         now: Time,
     ) {
         let missing: BTreeMap<ArtifactId, u64> = match &outcome {
-            Ok(Answer::Contribution(contribution)) => of_evidence(&contribution.evidence)
-                .filter(|artifact| artifact.holders.is_empty())
-                .map(|artifact| (artifact.artifact, artifact.bytes))
-                .collect(),
+            Ok(Answer::Contribution(contribution)) => unheld(contribution),
             Ok(_) | Err(_) => BTreeMap::new(),
         };
         match outcome {
@@ -431,8 +434,7 @@ impl NodeMachine {
         let keeper = self.keeper(id);
         let Some(unkept) = self.artifacts.unkept.get_mut(id) else { return };
         if let (Answer::Contribution(contribution), true) = (&unkept.answer, unkept.keeper != keeper) {
-            let own = of_evidence(&contribution.evidence).filter(|artifact| artifact.holders.is_empty());
-            unkept.missing = own.map(|artifact| (artifact.artifact, artifact.bytes)).collect();
+            unkept.missing = unheld(contribution);
             unkept.keeper = keeper;
         }
         let Some(keeper) = unkept.keeper.clone().filter(|_| !unkept.missing.is_empty()) else {

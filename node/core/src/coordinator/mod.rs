@@ -11,6 +11,8 @@ mod replication;
 mod republish;
 mod service;
 mod submission;
+#[cfg(test)]
+mod takeover_tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -34,6 +36,8 @@ const GRACE: Duration = Duration::from_secs(5);
 const GRACE_PER_RANK: Duration = Duration::from_secs(2);
 /// A holder that drains hands its jobs over: no grace, and this much between the ones who would take them.
 const DRAIN_PER_RANK: Duration = Duration::from_millis(500);
+/// How long nobody need speak in the term we follow, before we doubt that anybody holds the job in it.
+const SILENCE: Duration = Duration::from_secs(20);
 /// How long a result and its log are kept.
 const KEEP: Duration = Duration::from_secs(3600);
 /// Ended jobs kept, at most.
@@ -73,6 +77,8 @@ pub(crate) struct Held {
     pending: VecDeque<(Index, Command)>,
     /// The term and the start of the holder that last sent us records.
     heard: Option<(Term, Boot)>,
+    /// Since when we follow the term we follow; zero when that was before our start.
+    follows_since: Time,
     /// When we ask for the job again at the earliest.
     patience: Time,
     /// Since when we know of it.
@@ -169,6 +175,7 @@ impl Held {
             machine: None,
             pending: VecDeque::new(),
             heard: None,
+            follows_since: Time::ZERO,
             patience: Time::ZERO,
             since: now,
             told: Index(0),

@@ -8,7 +8,7 @@ use foa_workflows::Record;
 use foa_workflows::engine::{Input as JobInput, JobMachine, Phase};
 use foa_workflows::journal::{JobEvents, Step, fitting};
 
-use super::{DRAIN_PER_RANK, GRACE, GRACE_PER_RANK, Held, KNOWN};
+use super::{DRAIN_PER_RANK, GRACE, GRACE_PER_RANK, Held, KNOWN, SILENCE};
 use crate::body::Body;
 use crate::journal::NodeRecord;
 use crate::machine::NodeMachine;
@@ -42,7 +42,11 @@ impl NodeMachine {
         let alive = self.coordinator.jobs.get(&job).is_some_and(|held| self.holder_alive(held));
         let Some(held) = self.coordinator.jobs.get_mut(&job) else { return };
         let appends = matches!(message.what, What::Append { .. }).then(|| message.term.clone());
+        let before = held.replica.promised().cloned();
         let out = held.replica.receive(from, message, alive, now);
+        if held.replica.promised() != before.as_ref() {
+            held.follows_since = now;
+        }
         if let Some(term) = appends.filter(|term| held.replica.promised() == Some(term)) {
             held.heard = Some((term, boot));
             self.wait_no_more(&job);
@@ -152,7 +156,13 @@ impl NodeMachine {
             return Some(held.patience.max(self.connected_at));
         }
         let heard = held.heard.as_ref().filter(|(term, _)| Some(term) == replica.promised());
-        let gone = self.gone_since(holder, heard.map(|(_, boot)| *boot))?.max(self.connected_at);
+        let gone = match (self.gone_since(holder, heard.map(|(_, boot)| *boot)), heard) {
+            (Some(gone), _) => gone.max(self.connected_at),
+            (None, Some(_)) => return None,
+            // Whom we promised to, or followed before a restart, is there. But does it still know? A candidate forgets its
+            // campaign when it restarts, and a holder speaks to a replica that returns.
+            (None, None) => held.follows_since.max(self.connected_at) + SILENCE,
+        };
         let before = replicas.iter().take_while(|node| *node != self.id());
         let live = before.filter(|node| *node != holder && self.gone_since(node, None).is_none()).count();
         let rank = u32::try_from(live).unwrap_or(u32::MAX);

@@ -25,6 +25,8 @@ struct Peer {
     sent: Index,
     /// What it knows to be committed.
     committed: Index,
+    /// It was gone, and has said nothing since: it may not know any more whom it follows.
+    returned: bool,
     again: Time,
     wait: Duration,
 }
@@ -37,6 +39,7 @@ impl Holding {
             stored: Index(0),
             sent,
             committed: Index(0),
+            returned: false,
             again: now + RESEND_FIRST,
             wait: RESEND_FIRST,
         };
@@ -63,7 +66,7 @@ impl Holding {
 impl Peer {
     /// Whether it must hear from us again.
     fn lacks(&self, last: Index, over: bool) -> bool {
-        self.stored < last || (over && self.committed < last)
+        self.stored < last || self.returned || (over && self.committed < last)
     }
 }
 
@@ -114,14 +117,17 @@ impl Replica {
     pub fn complete(&mut self) {
         if let Role::Holder(holding) = &mut self.role {
             holding.over = true;
+            holding.peers.values_mut().for_each(|peer| peer.returned = false);
         }
     }
 
-    /// Another replica is there again: what it lacks goes out at the next tick.
+    /// Another replica is there again: what it lacks goes out at the next tick, and while the log is not complete at least the
+    /// word that we hold it.
     pub fn returned(&mut self, node: &NodeId, now: Time) {
         if let Role::Holder(holding) = &mut self.role
             && let Some(peer) = holding.peers.get_mut(node)
         {
+            peer.returned = !holding.over;
             (peer.again, peer.wait) = (now, RESEND_FIRST);
         }
     }
@@ -184,6 +190,7 @@ impl Replica {
         }
         let Role::Holder(holding) = &mut self.role else { return };
         let Some(peer) = holding.peers.get_mut(from) else { return };
+        peer.returned = false;
         peer.stored = peer.stored.max(last);
         peer.committed = peer.committed.max(committed.min(end));
         peer.sent = peer.sent.max(last);
@@ -198,6 +205,7 @@ impl Replica {
         }
         let Role::Holder(holding) = &mut self.role else { return };
         let Some(peer) = holding.peers.get_mut(from) else { return };
+        peer.returned = false;
         if last < peer.stored {
             // An old answer: it has stored more since.
             return;

@@ -1,0 +1,107 @@
+//! Tests of who asks for a job when its holder is not to be heard.
+
+use std::time::Duration;
+
+use foa_wire::{Boot, Connection, Index, NodeId, Sequence, Term, Time, Topic};
+use foa_workflows::journal::Step;
+use foa_workflows::settings::Settings;
+use foa_workflows::{JobSubmission, Record};
+
+use crate::body::Body;
+use crate::effect::{Effect, Input, Output};
+use crate::fixture::{NOW, coordinator, identity, says};
+use crate::machine::NodeMachine;
+use crate::replica::{Message, What};
+use crate::status::{NodeStatus, Role};
+
+struct Scene {
+    node: NodeMachine,
+    /// Who holds the job, and who wants it.
+    holder: NodeId,
+    rival: NodeId,
+    messages: u32,
+}
+
+impl Scene {
+    /// A replica of a job that somebody else holds in term 1.
+    fn new() -> Self {
+        let (holder, rival) = (identity("first", 4).id().clone(), identity("second", 5).id().clone());
+        let mut scene =
+            Self { node: coordinator(), holder: holder.clone(), rival: rival.clone(), messages: 0 };
+        scene.status(&holder, true, 1);
+        scene.status(&rival, true, 1);
+        let submission = JobSubmission::of("do it");
+        let settings = Settings::for_submission(&submission);
+        let replicas = vec![holder.clone(), rival, scene.node.id().clone()];
+        let record = Record {
+            job: "job-of-somebody".parse().unwrap(),
+            term: Term::first(holder.clone()),
+            index: Index(1),
+            committed: Index(1),
+            at: NOW,
+            step: Step::Accepted { submission, owner: None, replicas, settings },
+        };
+        let append = What::Append { previous: None, records: vec![record], committed: Index(1) };
+        scene.hears(&holder, Term::first(holder.clone()), append);
+        scene
+    }
+
+    fn says(&mut self, from: &NodeId, topic: Topic, body: Body) -> Vec<Output> {
+        self.messages += 1;
+        let id = format!("message-{:04}", self.messages);
+        says(&mut self.node, from, &id, topic, body)
+    }
+
+    fn status(&mut self, from: &NodeId, online: bool, seq: u64) {
+        let status = NodeStatus {
+            online,
+            seq: Sequence(seq),
+            roles: vec![Role::Coordinator],
+            ..NodeStatus::will(from.clone(), Boot(1), Connection(1), NOW)
+        };
+        self.says(from, Topic::Status(from.clone()), Body::Status(status));
+    }
+
+    fn hears(&mut self, from: &NodeId, term: Term, what: What) -> Vec<What> {
+        let message = Message { job: "job-of-somebody".parse().unwrap(), term, what };
+        let inbox = Topic::Inbox(self.node.id().clone());
+        said(self.says(from, inbox, Body::Replica(Box::new(message))))
+    }
+
+    fn at(&mut self, at: Time) -> Vec<What> {
+        said(self.node.handle(Input::Tick, at))
+    }
+}
+
+/// What it says to other replicas.
+fn said(outputs: Vec<Output>) -> Vec<What> {
+    let said = outputs.into_iter().filter_map(|output| match output.effect {
+        Effect::Send(send) => match send.body {
+            Body::Replica(message) => Some(message.what),
+            _ => None,
+        },
+        _ => None,
+    });
+    said.collect()
+}
+
+#[test]
+fn a_holder_that_is_there_and_was_heard_keeps_the_job() {
+    let mut scene = Scene::new();
+    assert_eq!(scene.at(NOW + Duration::from_secs(45)), []);
+}
+
+#[test]
+fn whoever_was_promised_a_job_and_stays_silent_does_not_keep_it() {
+    let mut scene = Scene::new();
+    let (holder, rival) = (scene.holder.clone(), scene.rival.clone());
+    scene.status(&holder, false, 2);
+    let term = Term { number: 2, holder: rival.clone() };
+    let replicas = vec![holder.clone(), rival.clone(), scene.node.id().clone()];
+    let answer = scene.hears(&rival, term, What::Prepare { replicas });
+    assert!(matches!(answer[..], [What::Promise { .. }]), "{answer:?}");
+    // The rival is there and says nothing, as one that restarted and no longer knows that it asked.
+    assert_eq!(scene.at(NOW + Duration::from_secs(19)), []);
+    let asks = scene.at(NOW + Duration::from_secs(45));
+    assert!(asks.iter().all(|what| matches!(what, What::Prepare { .. })) && !asks.is_empty(), "{asks:?}");
+}
