@@ -9,6 +9,7 @@ use foa_node_core::journal::{self as node_core, NodeRecord};
 use tokio::sync::mpsc;
 
 use super::meter::Meter;
+use super::standing;
 use crate::store::{Append, Store, StoreError, Stream};
 
 /// How often it is looked how large the store is, and, while it is full, what of it can be given back.
@@ -148,6 +149,9 @@ fn write(store: &dyn Store, meter: &Meter, batch: Vec<Write>) -> Result<Option<u
     for one in batch {
         match one {
             Write::Record { seq, record } => {
+                if let NodeRecord::Enrolled { .. } = &*record {
+                    standing::has_fellows(store)?;
+                }
                 let body = serde_json::to_vec(&record).expect("records have string keys and finite numbers");
                 records += 1;
                 bytes += body.len();

@@ -4,6 +4,7 @@
 //! - `journal`: the disk, with one flush for all that waits;
 //! - `opener` and `sealer`: the ways in and out, each a task that checks or makes signatures in order;
 //! - `link`: bytes to messages and back, for both;
+//! - `standing`: whether the node may coordinate, after what its disk kept;
 //! - `agents`: our agents, each piece of work in a task of its own.
 
 mod agents;
@@ -14,6 +15,7 @@ mod meter;
 mod opener;
 mod sealer;
 mod shell;
+mod standing;
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -100,10 +102,14 @@ pub struct Daemon {
 /// When the journal cannot be read, or an agent's texts cannot be embedded.
 pub async fn start(options: Options) -> anyhow::Result<Daemon> {
     let identity = CoreIdentity::new(options.identity.id().name().clone(), options.identity.key().clone());
+    if options.coordinators.len() > 1 {
+        standing::has_fellows(&*options.store)?;
+    }
     let boot = next_boot(&*options.store)?;
     let journal = read_journal(&*options.store)?;
+    let (roles, journal) = standing::review(&*options.store, options.roles, journal)?;
     let config = Config {
-        roles: options.roles.iter().copied().collect(),
+        roles: roles.into_iter().collect(),
         operators: options.operators,
         coordinators: options.coordinators,
         accept_unsigned: options.accept_unsigned,
@@ -245,12 +251,6 @@ fn read_journal(store: &dyn Store) -> anyhow::Result<Vec<NodeRecord>> {
             from = replayed.repaired.from,
             records = replayed.repaired.records,
             "the journal's end was damaged and was cut off at the last whole record"
-        );
-    }
-    if replayed.repaired.synced {
-        tracing::error!(
-            "the journal has lost what others may rely on: this coordinator must not speak for its jobs again. Move journal \
-             and node.key away and start it as another one"
         );
     }
     Ok(records)

@@ -240,6 +240,9 @@ fn io_error(path: &Path, source: io::Error) -> StoreError {
     }
 }
 
+/// The cell that is not 0 once opening the store found that records are gone that had been synced. It stays so for good.
+pub const LOST: &str = "store.lost";
+
 /// Reads the `u64` in a cell, 0 when it is empty or holds something else.
 ///
 /// # Errors

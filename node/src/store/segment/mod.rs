@@ -42,7 +42,7 @@ use self::file::{Header, SegmentFile};
 use self::index::{Index, Segment};
 use super::frame::{self, Frame, Kind};
 use super::{
-    Append, Repair, Replayed, SledStore, Store, StoreError, Stream, Visit, get_u64, io_error, put_u64,
+    Append, LOST, Repair, Replayed, SledStore, Store, StoreError, Stream, Visit, get_u64, io_error, put_u64,
 };
 
 /// A segment is begun when the one before has this many bytes.
@@ -123,6 +123,11 @@ impl SegmentStore {
         }
         let marked = get_u64(&cells, SYNCED)?;
         repaired.synced |= last < marked;
+        if repaired.synced {
+            // Before anything else is written: the next opening may see nothing of it any more.
+            put_u64(&cells, LOST, 1)?;
+            cells.sync()?;
+        }
         let marked = (marked, Instant::now());
         let active = match index.segments.last() {
             Some(segment) => SegmentFile::open(segment.path.clone()).map_err(named)?,

@@ -58,6 +58,7 @@ fn at(record: usize) -> usize {
 #[test]
 fn what_was_synced_is_there_after_a_restart() {
     let (_dir, store) = reopened_after(|_| ());
+    assert_eq!(get_u64(&store, LOST).unwrap(), 0);
     let (seen, replayed) = bodies(&store);
     assert_eq!(seen, ["record 1", "record 2", "record 3", "record 4", "record 5"]);
     assert_eq!(replayed, Replayed { records: 5, repaired: Repair::default() });
@@ -111,6 +112,7 @@ fn what_was_synced_and_is_gone_is_told_from_a_torn_tail() {
     fs::write(&path, bytes).unwrap();
     let store = SegmentStore::open(dir.path()).unwrap();
     assert!(!store.repaired().synced && store.repaired().any(), "nobody was told that r6 is kept");
+    assert_eq!(get_u64(&store, LOST).unwrap(), 1, "what was lost once is lost");
     assert_eq!(bodies(&store).0.len(), 5);
 }
 
