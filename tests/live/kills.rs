@@ -13,7 +13,7 @@ use federation_tests::sim::random::Random;
 use crate::broker::Kind;
 use crate::federation::Federation;
 use crate::game::{COORDINATORS, Game, WORKERS};
-use crate::program::say;
+use crate::program::{say, setting};
 use crate::scribes::Scribes;
 
 /// Rounds in a run of all tests.
@@ -58,10 +58,6 @@ impl Victim {
             Self::Coordinator(name) | Self::Worker(name) => game.federation.again(name),
         }
     }
-}
-
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
 fn kill_rounds(kind: Kind) {

@@ -15,6 +15,7 @@ mod directory;
 mod endpoint;
 mod failures;
 mod federation;
+mod flood;
 mod game;
 mod gate;
 mod halfway;

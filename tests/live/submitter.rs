@@ -60,6 +60,15 @@ pub(crate) struct Submitter {
     connected: bool,
     replies: BTreeMap<String, QueryAnswer>,
     pub(crate) jobs: BTreeMap<JobId, Account>,
+    /// What became of jobs that were submitted once.
+    pub(crate) others: Counts,
+}
+
+/// What was said about jobs of which no account is kept.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) accepted: u64,
+    pub(crate) rejected: u64,
 }
 
 impl Submitter {
@@ -95,7 +104,19 @@ impl Submitter {
         });
         let (connected, jobs, replies) = (false, BTreeMap::new(), BTreeMap::new());
         let boot = Boot(now().as_millis() / 1000);
-        Self { id, key, boot, sent: 0, client, heard, _alive: alive, connected, replies, jobs }
+        Self {
+            id,
+            key,
+            boot,
+            sent: 0,
+            client,
+            heard,
+            _alive: alive,
+            connected,
+            replies,
+            jobs,
+            others: Counts::default(),
+        }
     }
 
     /// Submits a job, and keeps at it until it is accepted.
@@ -112,6 +133,12 @@ impl Submitter {
         };
         assert!(self.jobs.insert(job, account).is_none(), "a job is submitted once");
         self.command(&Topic::Jobs, &Body::JobSubmit(submission));
+    }
+
+    /// Submits a job and forgets it; waits while the broker takes no more.
+    pub(crate) fn submit_once(&mut self, submission: JobSubmission) {
+        let (topic, sealed) = self.seal(&Topic::Jobs, &Body::JobSubmit(submission));
+        self.client.publish(topic, QoS::AtLeastOnce, false, sealed).expect("the connection has not ended");
     }
 
     /// Jobs without a result.
@@ -191,15 +218,15 @@ impl Submitter {
         match Body::read(envelope).unwrap_or_else(|e| panic!("{topic} by {from}: {e}")) {
             Body::JobAccepted(accepted) => {
                 assert_eq!(accepted.term.holder, from, "only the holder accepts");
-                if let Some(account) = self.jobs.get_mut(&accepted.job) {
-                    account.accepted.push(accepted.term.number);
+                match self.jobs.get_mut(&accepted.job) {
+                    Some(account) => account.accepted.push(accepted.term.number),
+                    None => self.others.accepted += 1,
                 }
             }
-            Body::JobRejected(rejection) => {
-                if let Some(account) = self.jobs.get_mut(&rejection.job) {
-                    account.rejected.push(rejection.refused.to_string());
-                }
-            }
+            Body::JobRejected(rejection) => match self.jobs.get_mut(&rejection.job) {
+                Some(account) => account.rejected.push(rejection.refused.to_string()),
+                None => self.others.rejected += 1,
+            },
             Body::JobResult(result) => {
                 if let Some(account) = self.jobs.get_mut(&result.job)
                     && !account.results.contains(&result)
@@ -219,6 +246,12 @@ impl Submitter {
     }
 
     fn command(&mut self, topic: &Topic, body: &Body) {
+        let (topic, sealed) = self.seal(topic, body);
+        // What does not fit a full queue is repeated like what a dead broker lost.
+        let _ = self.client.try_publish(topic, QoS::AtLeastOnce, false, sealed);
+    }
+
+    fn seal(&mut self, topic: &Topic, body: &Body) -> (String, Vec<u8>) {
         self.sent += 1;
         let sent = now();
         let header = Header {
@@ -234,8 +267,7 @@ impl Submitter {
         };
         let namespace = Namespace::default();
         let sealed = Envelope { header, body: body.to_value() }.seal(&namespace, &self.key).unwrap();
-        // What does not fit a full queue is repeated like what a dead broker lost.
-        let _ = self.client.try_publish(topic.under(&namespace), QoS::AtLeastOnce, false, sealed);
+        (topic.under(&namespace), sealed)
     }
 }
 

@@ -38,6 +38,10 @@ const GRACE_PER_RANK: Duration = Duration::from_secs(2);
 const DRAIN_PER_RANK: Duration = Duration::from_millis(500);
 /// How long nobody need speak in the term we follow, before we doubt that anybody holds the job in it.
 const SILENCE: Duration = Duration::from_secs(20);
+/// Jobs asked for within [`CAMPAIGN_PACE`], at most: a fellow that is gone leaves hundreds behind, and asking for all of them
+/// at once would make every answer late.
+const CAMPAIGNS: usize = 64;
+const CAMPAIGN_PACE: Duration = Duration::from_millis(500);
 /// How long a result and its log are kept.
 const KEEP: Duration = Duration::from_secs(3600);
 /// Ended jobs kept, at most.
@@ -61,6 +65,8 @@ pub struct Coordinator {
     untold: BTreeSet<JobId>,
     /// Jobs whose log on disk makes no sense, and why. Nothing is said or done about them.
     broken: BTreeMap<JobId, String>,
+    /// When jobs were last asked for, and for how many since.
+    campaigns: (Time, usize),
     timers: BTreeSet<(Time, JobId)>,
     waiting_timers: BTreeSet<(Time, JobId)>,
     ended: BTreeSet<(Time, JobId)>,
@@ -109,6 +115,7 @@ impl Coordinator {
             routes: Vec::new(),
             untold: BTreeSet::new(),
             broken: BTreeMap::new(),
+            campaigns: (Time::ZERO, 0),
             timers: BTreeSet::new(),
             waiting_timers: BTreeSet::new(),
             ended: BTreeSet::new(),
@@ -158,6 +165,16 @@ impl Coordinator {
 
     fn open_ids(&self) -> Vec<JobId> {
         self.open.iter().cloned().collect()
+    }
+
+    /// Whether one more job may be asked for now.
+    fn may_ask(&mut self, now: Time) -> bool {
+        let (since, asked) = &mut self.campaigns;
+        if now.since(*since) >= CAMPAIGN_PACE {
+            (*since, *asked) = (now, 0);
+        }
+        *asked += 1;
+        *asked <= CAMPAIGNS
     }
 
     /// A job is no longer ours to run: over, or somebody else's.
@@ -292,7 +309,12 @@ impl NodeMachine {
         }
         let Some(held) = self.coordinator.jobs.get(job) else { return };
         if self.takeover_at(held).is_some_and(|at| at <= now) {
-            return self.campaign(job, now);
+            if self.coordinator.may_ask(now) {
+                self.campaign(job, now);
+            } else if let Some(held) = self.coordinator.jobs.get_mut(job) {
+                held.patience = now + CAMPAIGN_PACE;
+            }
+            return;
         }
         let over = held.machine.is_none() || held.result().is_some();
         if over && held.forget_at() <= now {

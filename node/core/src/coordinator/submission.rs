@@ -36,8 +36,14 @@ pub(super) struct Waiting {
     pub(super) submission: JobSubmission,
     pub(super) owner: Option<NodeId>,
     pub(super) replicas: Vec<NodeId>,
+    pub(super) since: Time,
     pub(super) due: Time,
-    pub(super) until: Time,
+}
+
+impl Waiting {
+    fn until(&self) -> Time {
+        self.since + WAITING_FOR
+    }
 }
 
 /// What may be kept for others.
@@ -85,8 +91,7 @@ impl NodeMachine {
         if !self.membership.ready && owner.is_some() {
             let replicas = Vec::new();
             let due = now + CONFIRM_WITHIN;
-            let until = now + WAITING_FOR;
-            return self.wait(job, Waiting { submission, owner, replicas, due, until }, now);
+            return self.wait(job, Waiting { submission, owner, replicas, since: now, due }, now);
         }
         let first = order[..rank].iter().all(|node| self.gone_since(node, None).is_some());
         if let Err(refused) = submission.check() {
@@ -114,7 +119,7 @@ impl NodeMachine {
         } else if rank < KEEPERS {
             let grace = GRACE + GRACE_PER_RANK * u32::try_from(rank).unwrap_or(u32::MAX);
             let due = if first && !local { now } else { now + grace };
-            self.wait(job, Waiting { submission, owner, replicas, due, until: now + WAITING_FOR }, now);
+            self.wait(job, Waiting { submission, owner, replicas, since: now, due }, now);
         }
     }
 
@@ -214,13 +219,13 @@ impl NodeMachine {
     /// A submission that the ones before us in order stayed silent on.
     pub(super) fn waiting_due(&mut self, job: &JobId, now: Time) {
         let Some(waiting) = self.coordinator.waiting.get(job) else { return };
-        if waiting.until <= now {
+        if waiting.until() <= now {
             self.wait_no_more(job);
         } else if waiting.replicas.is_empty() {
             if let Some(waiting) = self.wait_no_more(job) {
                 self.submitted(waiting.submission, waiting.owner, Some(job.clone()), now);
             }
-        } else if self.draining {
+        } else if self.draining || self.others_first(job, waiting) {
             self.wait_longer(job, now);
         } else if waiting.replicas.len() < 2 {
             if let Some(waiting) = self.wait_no_more(job) {
@@ -229,8 +234,21 @@ impl NodeMachine {
             }
         } else {
             self.wait_longer(job, now);
-            self.campaign(job, now);
+            if self.coordinator.may_ask(now) {
+                self.campaign(job, now);
+            }
         }
+    }
+
+    /// Whether somebody before us in order has been there since the submission came. It takes it or turns it away, and tells
+    /// only the submitter.
+    fn others_first(&self, job: &JobId, waiting: &Waiting) -> bool {
+        let (_, order) = self.placed(job, &waiting.submission);
+        let mut before = order.iter().take_while(|node| *node != self.id());
+        before.any(|node| {
+            let known = self.membership.nodes.get(node);
+            self.gone_since(node, None).is_none() && known.is_some_and(|known| known.since <= waiting.since)
+        })
     }
 
     fn wait_longer(&mut self, job: &JobId, now: Time) {

@@ -134,8 +134,7 @@ impl Replica {
 
     pub(super) fn append_again(&mut self, there: impl Fn(&NodeId) -> bool, now: Time, out: &mut Outputs) {
         let last = self.last();
-        let late = self.wake().is_some_and(|at| at <= now);
-        if late && self.committed.0 == 0 && self.promised.as_ref().is_some_and(|term| term.number == 1) {
+        if self.founds_in_vain(&there, now) {
             // Not all of the set answer, so our first term proves nothing: ask for promises like a successor.
             out.push(Output::Lost);
             if let Some(replicas) = self.replicas().map(<[NodeId]>::to_vec) {
@@ -159,6 +158,16 @@ impl Replica {
         for (node, stored) in due {
             self.append_to(&node, stored, out);
         }
+    }
+
+    /// Whether one of the set has not answered a founder though it was asked twice, or is not even there. While all are busy
+    /// nothing is won by asking them for more.
+    fn founds_in_vain(&self, there: impl Fn(&NodeId) -> bool, now: Time) -> bool {
+        let founds = self.committed.0 == 0 && self.promised.as_ref().is_some_and(|term| term.number == 1);
+        let Role::Holder(holding) = &self.role else { return false };
+        let late = |peer: &Peer| peer.lacks(self.last(), holding.over) && peer.again <= now;
+        let vain = |node: &NodeId, peer: &Peer| peer.wait > RESEND_FIRST || !there(node);
+        founds && holding.peers.iter().any(|(node, peer)| late(peer) && vain(node, peer))
     }
 
     /// Sends everything behind an index, in as many messages as it takes.
