@@ -7,6 +7,7 @@ pub mod client;
 pub mod config;
 pub mod daemon;
 pub mod demo;
+pub mod eval;
 pub mod exit;
 pub mod follow;
 pub mod identity;

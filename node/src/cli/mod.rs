@@ -22,6 +22,7 @@ mod config_show;
 mod demo;
 mod doctor;
 mod doctor_store;
+mod eval;
 mod jobs;
 mod jobs_file;
 mod model;
@@ -80,6 +81,7 @@ enum Command {
     Config(config_show::Args),
     Doctor(doctor::Args),
     Bench(bench::Args),
+    Eval(eval::Args),
     Completions(completions::Args),
 }
 
@@ -100,6 +102,7 @@ pub fn main() -> ExitCode {
         | Command::Config(_)
         | Command::Doctor(_)
         | Command::Bench(_)
+        | Command::Eval(_)
         | Command::Completions(_) => Verbosity::Command,
     };
     let outcome = telemetry::start(verbosity).map_err(Failure::broken).and_then(|()| {
@@ -136,6 +139,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Config(args) => config_show::run(&args, &place),
         Command::Doctor(args) => doctor::run(args, &place).await,
         Command::Bench(args) => bench::run(args).await,
+        Command::Eval(args) => eval::run(args).await,
         Command::Completions(args) => {
             completions::run(&args, Cli::command());
             Ok(ExitCode::SUCCESS)

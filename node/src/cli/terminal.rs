@@ -89,6 +89,14 @@ impl Spinner {
         }
     }
 
+    /// Changes the text, and where there is no terminal writes it as a line.
+    pub fn step(&self, text: &str) {
+        match &self.0 {
+            Some(bar) => bar.set_message(text.to_owned()),
+            None => note(text),
+        }
+    }
+
     /// Writes a line above it.
     pub fn note(&self, text: &str) {
         match &self.0 {
