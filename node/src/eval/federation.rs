@@ -63,11 +63,17 @@ pub fn profiles(set: &Set, examples: bool, more: &[Agent]) -> Vec<AgentProfile> 
             .collect();
         if examples && !set.examples[place].is_empty() {
             let examples = set.examples[place].clone();
-            skills.push(Skill { id: agent.id.clone(), name: agent.name.clone(), examples, ..Skill::default() });
+            skills.push(Skill {
+                id: agent.id.clone(),
+                name: agent.name.clone(),
+                examples,
+                ..Skill::default()
+            });
         }
         profile(place, agent, skills)
     });
-    own.chain((set.agents.len()..).zip(more).map(|(place, agent)| profile(place, agent, Vec::new()))).collect()
+    own.chain((set.agents.len()..).zip(more).map(|(place, agent)| profile(place, agent, Vec::new())))
+        .collect()
 }
 
 fn profile(place: usize, agent: &Agent, skills: Vec<Skill>) -> AgentProfile {

@@ -268,7 +268,10 @@ mod tests {
         let data = example();
         assert!(Set::is_at(data.path(), "small") && !Set::is_at(data.path(), "large"));
         let set = Set::read(data.path(), "small", Split::Dev, None).unwrap();
-        assert_eq!(set.agents.iter().map(Agent::text).collect::<Vec<_>>(), ["A: adds [maths, sums]", "B: bakes"]);
+        assert_eq!(
+            set.agents.iter().map(Agent::text).collect::<Vec<_>>(),
+            ["A: adds [maths, sums]", "B: bakes"]
+        );
         assert_eq!((set.tools[0].len(), set.tools[1].len()), (0, 1));
         assert_eq!(set.requests[0].gold, [0]);
         assert!(set.requests[1].gold.is_empty() && !set.has_examples());

@@ -21,6 +21,7 @@ fn every_command_explains_itself_with_an_example() {
         &["doctor"],
         &["bench", "jobs"],
         &["bench", "store"],
+        &["eval", "routing"],
         &["completions"],
     ];
     let mut all = String::new();

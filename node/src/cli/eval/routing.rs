@@ -63,8 +63,11 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, Failure> {
         }
     }
     if sets.is_empty() {
-        return Err(Failure::broken(anyhow::anyhow!("wanted labelled sets in {}, found none", data.display()))
-            .hint("--data DIR or FOA_DATA says where they are"));
+        return Err(Failure::broken(anyhow::anyhow!(
+            "wanted labelled sets in {}, found none",
+            data.display()
+        ))
+        .hint("--data DIR or FOA_DATA says where they are"));
     }
     let corpus = match args.distractors.as_slice() {
         [] => Vec::new(),
@@ -82,15 +85,20 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, Failure> {
         let of = |arms: &[Arm]| -> BTreeMap<String, f64> {
             let named = |arm: &Arm| {
                 let name = arm.name.clone();
-                arm.metrics.named().into_iter().map(move |(metric, value)| (format!("{name}_{metric}"), value))
+                arm.metrics
+                    .named()
+                    .into_iter()
+                    .map(move |(metric, value)| (format!("{name}_{metric}"), value))
             };
             arms.iter().flat_map(named).collect()
         };
-        let sets: BTreeMap<&str, _> = measured.iter().map(|(set, arms)| (set.name.as_str(), of(arms))).collect();
+        let sets: BTreeMap<&str, _> =
+            measured.iter().map(|(set, arms)| (set.name.as_str(), of(arms))).collect();
         terminal::print_json(&sets);
     } else {
         let style = terminal::stdout_style();
-        let parts: Vec<String> = measured.iter().map(|(set, arms)| table(set, arms, args.split, style)).collect();
+        let parts: Vec<String> =
+            measured.iter().map(|(set, arms)| table(set, arms, args.split, style)).collect();
         terminal::print(&parts.join("\n"));
     }
     Ok(ExitCode::SUCCESS)
@@ -110,7 +118,9 @@ async fn one(set: &Set, wanted: Wanted<'_>, embedder: &Embedder) -> Result<Vec<A
         }
     };
     let arms = measure(set, wanted, embedder, &progress).await;
-    arms.map_err(|error| Failure::broken(anyhow::Error::new(error).context(format!("cannot measure {}", set.name))))
+    arms.map_err(|error| {
+        Failure::broken(anyhow::Error::new(error).context(format!("cannot measure {}", set.name)))
+    })
 }
 
 /// Vectors of texts seen before, if there is a place to keep them that nobody else uses now.
