@@ -359,11 +359,11 @@ impl Directory {
         }
     }
 
-    fn index(&mut self, card: &AgentCard, agent: u32) -> Box<[usize]> {
-        let vectors = card.vectors().map_or(&[][..], |decoded| &decoded.own);
+    fn index(&mut self, card: &AgentCard, agent: u32) -> Box<[u32]> {
+        let vectors = &card.capability().vectors;
         let key = |part| Key { agent, part };
-        for (part, (_, vector)) in (0..).zip(vectors) {
-            self.vectors.insert(key(part), vector.clone());
+        for (part, own) in (0..).zip(vectors) {
+            self.vectors.insert(key(part), &own.vector);
         }
         self.lexical.insert(agent, card.words());
         (0..).zip(vectors).filter_map(|(part, _)| self.vectors.slot(key(part))).collect()

@@ -12,14 +12,14 @@ pub(crate) struct Kind {
     /// The card of one of them.
     pub(crate) card: AgentCard,
     /// Where their vectors are in the index, in the order of the card; none when they are not routed to.
-    pub(crate) slots: Box<[usize]>,
+    pub(crate) slots: Box<[u32]>,
     /// Whether their vectors can be compared with a task's.
     pub(crate) same_model: bool,
     agents: usize,
 }
 
 impl Kind {
-    fn is(&self, card: &AgentCard, slots: &[usize], same_model: bool) -> bool {
+    fn is(&self, card: &AgentCard, slots: &[u32], same_model: bool) -> bool {
         let (own, other) = (self.card.capability(), card.capability());
         *self.slots == *slots
             && self.same_model == same_model
@@ -43,7 +43,7 @@ pub(crate) struct Kinds {
 
 impl Kinds {
     /// The kind of an agent with this card and these vectors, which counts as one of it from now on.
-    pub(crate) fn join(&mut self, card: &AgentCard, slots: Box<[usize]>, same_model: bool) -> u32 {
+    pub(crate) fn join(&mut self, card: &AgentCard, slots: Box<[u32]>, same_model: bool) -> u32 {
         let numbers = self.by_content.entry(content(card, &slots)).or_default();
         for number in numbers.iter() {
             if let Some(kind) = &mut self.kinds[*number as usize]
@@ -91,7 +91,7 @@ impl Kinds {
     }
 }
 
-fn content(card: &AgentCard, slots: &[usize]) -> u64 {
+fn content(card: &AgentCard, slots: &[u32]) -> u64 {
     let mut hasher = DefaultHasher::new();
     slots.hash(&mut hasher);
     card.capability().offer.expected_price().hash(&mut hasher);

@@ -7,6 +7,7 @@ use foa_wire::{AgentId, Time};
 
 use crate::card::AgentCard;
 use crate::directory::{Directory, Entry, Row};
+use crate::index::Probe;
 use crate::kind::Kind;
 use crate::lexical::Scores;
 use crate::policy::{self, Policy};
@@ -45,14 +46,15 @@ impl Directory {
         }
         let engine = self.vectors.engine(vectors);
         let (shortlist, engine) = self.shortlist(query, passing, vectors, engine, &lexical);
-        let near = Nearness::new(self, query, engine);
+        let compared = shortlist.len() + if self.compares_refused() { refused.len() } else { 0 };
+        let near = Nearness::new(self, query, compared);
         let mut scored = self.best(query, &shortlist, &near, &lexical, now);
         let beyond = scored.split_off(scored.len().min(query.limit));
         let candidates: Vec<Candidate> = scored.into_iter().map(|s| self.candidate(s)).collect();
         let unmet =
             if candidates.iter().any(|c| c.passes) { None } else { self.unmet(query, candidates.first()) };
 
-        let mut losers = self.nearest_refused(query, refused, &near, engine);
+        let mut losers = self.nearest_refused(query, refused, &near);
         losers.extend(beyond.into_iter().take(MAX_LOSERS).map(|s| Loser {
             agent: s.agent.clone(),
             similarity: s.factors.similarity,
@@ -143,15 +145,14 @@ impl Directory {
         (numbers.into_iter().collect(), engine)
     }
 
+    /// Whether there are so few vectors that all who are refused are compared.
+    fn compares_refused(&self) -> bool {
+        self.vectors.engine(usize::MAX) == Engine::Exact
+    }
+
     /// The refused that are nearest to the task.
-    fn nearest_refused(
-        &self,
-        query: &Query,
-        mut refused: Vec<u32>,
-        near: &Nearness<'_>,
-        engine: Engine,
-    ) -> Vec<Loser> {
-        if engine == Engine::Hnsw {
+    fn nearest_refused(&self, query: &Query, mut refused: Vec<u32>, near: &Nearness<'_>) -> Vec<Loser> {
+        if !self.compares_refused() {
             let (hits, _) = self.vectors.nearest(&query.vector, 2 * MAX_LOSERS, usize::MAX, &|_| true);
             let near: BTreeSet<u32> = hits.iter().map(|h| h.key.agent).collect();
             refused.retain(|number| near.contains(number));
@@ -253,7 +254,7 @@ impl Directory {
     /// only what it fails first.
     fn nearest_unfit(&self, query: &Query) -> Option<(Loser, usize)> {
         let failing = self.kinds.each(&Vec::new(), |kind| unfit(query, kind));
-        let near = Nearness::new(self, query, Engine::Hnsw);
+        let near = Nearness::new(self, query, self.rows().len());
         let (excluded, ranks) = (self.excluded(query), self.ranks());
         let mut lone: BTreeMap<&'static str, usize> = BTreeMap::new();
         let mut nearest: Option<(usize, Most)> = None;
@@ -318,31 +319,35 @@ fn unfit(query: &Query, kind: &Kind) -> Vec<LostBy> {
     reasons
 }
 
-/// How near agents are to a task. Where all are compared anyway, that is worked out once for each kind.
+/// How near agents are to a task. Where most are compared anyway, that is worked out once for each kind.
 struct Nearness<'a> {
     directory: &'a Directory,
-    query: &'a Query,
+    probe: Probe,
     kinds: Option<Vec<f64>>,
 }
 
 impl<'a> Nearness<'a> {
-    fn new(directory: &'a Directory, query: &'a Query, engine: Engine) -> Self {
-        let kinds = (engine == Engine::Exact).then(|| {
-            let cosines = directory.vectors.cosines(&query.vector);
-            directory.kinds.each(&-1.0, |kind| {
-                let own = kind.slots.iter().map(|slot| cosines.of(*slot)).reduce(f64::max);
-                own.unwrap_or_else(|| best_vector(&kind.card, &query.vector).1)
-            })
+    /// For comparing so many agents.
+    fn new(directory: &'a Directory, query: &'a Query, agents: usize) -> Self {
+        let probe = Probe::new(&query.vector);
+        let vectors = &directory.vectors;
+        let kinds = (agents * 2 >= vectors.distinct()).then(|| {
+            let cosines = vectors.cosines(&probe);
+            let of = |slot: u32| cosines.get(slot as usize).copied().map_or(-1.0, f64::from);
+            directory.kinds.each(&-1.0, |kind| kind.slots.iter().map(|slot| of(*slot)).fold(-1.0, f64::max))
         });
-        Self { directory, query, kinds }
+        Self { directory, probe, kinds }
     }
 
-    /// The best cosine over an agent's vectors.
+    /// The best cosine over an agent's vectors; −1 when it has none that can be compared.
     fn cosine(&self, number: u32) -> f64 {
         let kind = self.directory.rows()[number as usize].kind;
-        let compare = || self.directory.kinds.get(kind).map(|k| best_vector(&k.card, &self.query.vector).1);
-        let known = self.kinds.as_ref().and_then(|kinds| kinds.get(kind as usize)).copied();
-        known.or_else(compare).unwrap_or(-1.0)
+        if let Some(known) = self.kinds.as_ref().and_then(|kinds| kinds.get(kind as usize)) {
+            return *known;
+        }
+        let slots = self.directory.kinds.get(kind).map_or(&[][..], |kind| &kind.slots);
+        let cosines = slots.iter().map(|slot| self.directory.vectors.cosine(*slot, &self.probe));
+        cosines.fold(-1.0, f64::max)
     }
 
     /// The cosine, at least 0; 0 for vectors of another model, which cannot be compared.

@@ -93,19 +93,6 @@ impl Vector {
         f64::from(dot(&self.0, &other.0)).clamp(-1.0, 1.0)
     }
 
-    /// Whether every component is the same, bit by bit.
-    pub(crate) fn same_as(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-            || (self.0.len() == other.0.len()
-                && self.0.iter().zip(&*other.0).all(|(a, b)| a.to_bits() == b.to_bits()))
-    }
-
-    /// Equal for [`Vector::same_as`] vectors (FNV-1a over the components' bits).
-    pub(crate) fn content_hash(&self) -> u64 {
-        let fold = |hash: u64, x: &f32| (hash ^ u64::from(x.to_bits())).wrapping_mul(0x0100_0000_01b3);
-        self.0.iter().fold(0xcbf2_9ce4_8422_2325, fold)
-    }
-
     /// The form that crosses the wire: one byte a component.
     #[must_use]
     pub fn quantise(&self) -> Quantised {
