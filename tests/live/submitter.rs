@@ -146,6 +146,12 @@ impl Submitter {
         self.jobs.values().filter(|account| !account.ended()).count()
     }
 
+    /// How long the oldest job without a result has waited for one.
+    pub(crate) fn waits(&self) -> Duration {
+        let open = self.jobs.values().filter(|account| !account.ended());
+        open.map(|account| account.begun.elapsed()).max().unwrap_or_default()
+    }
+
     /// Listens for at most this long; returns early when something was heard. What is due is sent again.
     pub(crate) fn listen(&mut self, bound: Duration) {
         if let Ok(heard) = self.heard.recv_timeout(bound) {

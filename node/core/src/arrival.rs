@@ -42,6 +42,10 @@ impl Arrivals {
         self.jobs.values().map(|a| a.until).min()
     }
 
+    pub(crate) fn contains(&self, job: &JobId) -> bool {
+        self.jobs.contains_key(job)
+    }
+
     /// It is taken, by us or by another.
     pub(crate) fn forget(&mut self, job: &JobId) {
         self.jobs.remove(job);

@@ -214,6 +214,7 @@ impl NodeMachine {
     fn connected(&mut self, connection: Connection, now: Time) {
         self.connected = true;
         self.connected_at = now;
+        self.coordinator.began(now);
         self.connection = connection;
         let me = self.id().clone();
         let mut filters = vec![

@@ -1,11 +1,13 @@
 //! The jobs this node holds or keeps a copy of, and submissions it would take if the one before it stays silent.
 //!
+//! - `lobby`: submissions that wait to be taken
 //! - `submission`: taking a job, keeping it for another coordinator, turning it away
 //! - `replication`: messages between the replicas of a job, taking over, stepping down
 //! - `perform`: what a job wants done, once the records that stand before it are committed
 //! - `republish`: results that a broker may have forgotten
 //! - `service`: what owners, members and clients ask of a job; results and how long they are kept
 
+mod lobby;
 mod perform;
 mod replication;
 mod republish;
@@ -23,6 +25,7 @@ use foa_workflows::job::JobSubmission;
 use foa_workflows::journal::Step;
 use foa_workflows::{JobResult, Record};
 
+use self::lobby::{Lobby, UnderWay};
 use self::republish::Republishing;
 use self::submission::Waiting;
 use crate::admission::{Admission, Limits, Shelf};
@@ -38,10 +41,8 @@ const GRACE_PER_RANK: Duration = Duration::from_secs(2);
 const DRAIN_PER_RANK: Duration = Duration::from_millis(500);
 /// How long nobody need speak in the term we follow, before we doubt that anybody holds the job in it.
 const SILENCE: Duration = Duration::from_secs(20);
-/// Jobs asked for within [`CAMPAIGN_PACE`], at most: a fellow that is gone leaves hundreds behind, and asking for all of them
-/// at once would make every answer late.
-const CAMPAIGNS: usize = 64;
-const CAMPAIGN_PACE: Duration = Duration::from_millis(500);
+/// When a job that waits to be asked for is looked at again.
+const CAMPAIGN_LATER: Duration = Duration::from_millis(500);
 /// How long a result and its log are kept.
 const KEEP: Duration = Duration::from_secs(3600);
 /// Ended jobs kept, at most.
@@ -65,8 +66,9 @@ pub struct Coordinator {
     untold: BTreeSet<JobId>,
     /// Jobs whose log on disk makes no sense, and why. Nothing is said or done about them.
     broken: BTreeMap<JobId, String>,
-    /// When jobs were last asked for, and for how many since.
-    campaigns: (Time, usize),
+    lobby: Lobby,
+    /// Jobs we ask for. A fellow that is gone leaves hundreds behind: asking for all at once would make every answer late.
+    campaigns: UnderWay,
     timers: BTreeSet<(Time, JobId)>,
     waiting_timers: BTreeSet<(Time, JobId)>,
     ended: BTreeSet<(Time, JobId)>,
@@ -87,7 +89,7 @@ pub(crate) struct Held {
     follows_since: Time,
     /// When we ask for the job again at the earliest.
     patience: Time,
-    /// Since when we know of it.
+    /// Since when we know of it, in this start.
     since: Time,
     /// The last record watchers were told of by us. What an earlier holder did not tell they ask for.
     told: Index,
@@ -115,7 +117,8 @@ impl Coordinator {
             routes: Vec::new(),
             untold: BTreeSet::new(),
             broken: BTreeMap::new(),
-            campaigns: (Time::ZERO, 0),
+            lobby: Lobby::new(),
+            campaigns: UnderWay::default(),
             timers: BTreeSet::new(),
             waiting_timers: BTreeSet::new(),
             ended: BTreeSet::new(),
@@ -146,7 +149,7 @@ impl Coordinator {
     pub(crate) fn backlog(&self) -> Backlog {
         Backlog {
             waiting: 0,
-            submissions: self.waiting.len() + self.arrivals.len(),
+            submissions: self.waiting.len() + self.arrivals.len() + self.lobby.len(),
             routes: self.routes.len(),
             jobs: self.jobs.len(),
         }
@@ -155,8 +158,9 @@ impl Coordinator {
     pub(crate) fn wake(&self) -> Option<Time> {
         let first = |timers: &BTreeSet<(Time, JobId)>| timers.first().map(|(at, _)| *at);
         let arrivals = self.arrivals.wake();
-        let republishing = self.republishing.wake();
-        [first(&self.timers), first(&self.waiting_timers), arrivals, republishing].into_iter().flatten().min()
+        let (republishing, lobby) = (self.republishing.wake(), self.lobby.wake());
+        let timers = [first(&self.timers), first(&self.waiting_timers)];
+        timers.into_iter().chain([arrivals, republishing, lobby]).flatten().min()
     }
 
     pub(crate) fn broken(&self) -> &BTreeMap<JobId, String> {
@@ -167,14 +171,11 @@ impl Coordinator {
         self.open.iter().cloned().collect()
     }
 
-    /// Whether one more job may be asked for now.
-    fn may_ask(&mut self, now: Time) -> bool {
-        let (since, asked) = &mut self.campaigns;
-        if now.since(*since) >= CAMPAIGN_PACE {
-            (*since, *asked) = (now, 0);
+    /// The time is known: what was recovered counts as known of from now on. A promise that was forgotten would be broken.
+    pub(crate) fn began(&mut self, now: Time) {
+        for held in self.jobs.values_mut().filter(|held| held.since == Time::ZERO) {
+            held.since = now;
         }
-        *asked += 1;
-        *asked <= CAMPAIGNS
     }
 
     /// A job is no longer ours to run: over, or somebody else's.
@@ -291,6 +292,7 @@ impl NodeMachine {
             self.waiting_due(&job, now);
         }
         self.arrivals_tick(now);
+        self.coordinator.lobby.tick(now);
         self.republish_due(now);
         self.coordinator.elsewhere.retain(|_, job| job.until > now);
     }
@@ -309,10 +311,10 @@ impl NodeMachine {
         }
         let Some(held) = self.coordinator.jobs.get(job) else { return };
         if self.takeover_at(held).is_some_and(|at| at <= now) {
-            if self.coordinator.may_ask(now) {
+            if self.coordinator.campaigns.room(now) {
                 self.campaign(job, now);
             } else if let Some(held) = self.coordinator.jobs.get_mut(job) {
-                held.patience = now + CAMPAIGN_PACE;
+                held.patience = now + CAMPAIGN_LATER;
             }
             return;
         }

@@ -181,6 +181,7 @@ impl NodeMachine {
             return;
         }
         held.patience = now + GRACE;
+        self.coordinator.campaigns.begin(job.clone(), now);
         let out = held.replica.campaign(&replicas.unwrap_or_default(), now);
         tracing::info!(%job, term = ?held.replica.promised().map(ToString::to_string), "asking for a job");
         self.replicate(job, out, now);
@@ -189,6 +190,7 @@ impl NodeMachine {
 
     /// The job is ours: a record of our own comes first.
     fn won(&mut self, job: &JobId, now: Time) {
+        self.coordinator.campaigns.end(job);
         let Some(held) = self.coordinator.jobs.get_mut(job) else { return };
         held.pending.clear();
         held.told = held.replica.committed();
@@ -244,6 +246,10 @@ impl NodeMachine {
         held.pending.clear();
         // Others try first: we have just been refused.
         held.patience = now + GRACE + GRACE_PER_RANK;
+        if !held.replica.campaigns() {
+            self.coordinator.campaigns.end(job);
+            self.coordinator.lobby.leave(job);
+        }
         self.coordinator.close(job);
         self.status_changed();
     }
@@ -257,6 +263,7 @@ impl NodeMachine {
             self.forget_oldest(now);
         }
         if holds {
+            self.coordinator.lobby.leave(job);
             self.coordinator.untold.insert(job.clone());
             self.release(job, now);
         }

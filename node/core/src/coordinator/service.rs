@@ -135,6 +135,8 @@ impl NodeMachine {
     pub(super) fn drop_job(&mut self, job: &JobId) {
         let coordinator = &mut self.coordinator;
         let Some(held) = coordinator.jobs.remove(job) else { return };
+        coordinator.campaigns.end(job);
+        coordinator.lobby.leave(job);
         if let Some(timer) = held.timer {
             coordinator.timers.remove(&(timer, job.clone()));
         }

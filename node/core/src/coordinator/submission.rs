@@ -8,7 +8,7 @@ use foa_workflows::engine::{Input as JobInput, JobMachine};
 use foa_workflows::job::{Accepted, Durability, JobSubmission, Refused, Rejection};
 
 use super::{Elsewhere, GRACE, GRACE_PER_RANK, Held, KEEP};
-use crate::admission::Shelf;
+use crate::admission::{Full, Shelf};
 use crate::body::Body;
 use crate::journal::Stream;
 use crate::machine::NodeMachine;
@@ -44,6 +44,11 @@ impl Waiting {
     fn until(&self) -> Time {
         self.since + WAITING_FOR
     }
+}
+
+fn overloaded(full: Full) -> Refused {
+    let retry_after_ms = u64::try_from(full.retry_after().as_millis()).unwrap_or(u64::MAX);
+    Refused::Overloaded { detail: Some(full.to_string()), retry_after_ms }
 }
 
 /// What may be kept for others.
@@ -113,13 +118,34 @@ impl NodeMachine {
         let local = replicas.len() < 2;
         if rank == 0 && !self.draining && (local || self.all_there(&job, &replicas)) {
             match meanings {
-                None => self.arrive(job, submission, owner, now),
+                None if local => self.arrive(job, submission, owner, now),
+                None => self.line_up(job, submission, owner, now),
                 Some(meanings) => self.found(job, submission, owner, replicas, meanings, now),
             }
         } else if rank < KEEPERS {
             let grace = GRACE + GRACE_PER_RANK * u32::try_from(rank).unwrap_or(u32::MAX);
             let due = if first && !local { now } else { now + grace };
             self.wait(job, Waiting { submission, owner, replicas, since: now, due }, now);
+        }
+    }
+
+    /// A replicated job is taken once it is called from the lobby. One without a submitter who would repeat it is taken at once,
+    /// so that the broker keeps it until it is durable.
+    fn line_up(&mut self, job: JobId, submission: JobSubmission, owner: Option<NodeId>, now: Time) {
+        let Some(submitter) = owner else { return self.arrive(job, submission, None, now) };
+        match self.coordinator.lobby.holds(&job, &submission, &submitter) {
+            Some(true) => {}
+            Some(false) => self.reject(job, Some(submitter), Refused::Conflict, now),
+            None if self.coordinator.arrivals.contains(&job) => {
+                self.arrive(job, submission, Some(submitter), now);
+            }
+            None => {
+                self.wait_no_more(&job);
+                let entered = self.coordinator.lobby.enter(job.clone(), submission, submitter.clone(), now);
+                if let Err(full) = entered {
+                    self.reject(job, Some(submitter), overloaded(full), now);
+                }
+            }
         }
     }
 
@@ -187,9 +213,7 @@ impl NodeMachine {
         if owner.is_none() && !self.config.accept_unsigned {
             Some(Refused::Unsigned)
         } else {
-            let full = self.coordinator.admission.room(&owner.cloned()).err()?;
-            let retry_after_ms = u64::try_from(full.retry_after().as_millis()).unwrap_or(u64::MAX);
-            Some(Refused::Overloaded { detail: Some(full.to_string()), retry_after_ms })
+            self.coordinator.admission.room(&owner.cloned()).err().map(overloaded)
         }
     }
 
@@ -234,7 +258,7 @@ impl NodeMachine {
             }
         } else {
             self.wait_longer(job, now);
-            if self.coordinator.may_ask(now) {
+            if self.coordinator.campaigns.room(now) {
                 self.campaign(job, now);
             }
         }
@@ -312,9 +336,12 @@ impl NodeMachine {
         self.status_changed();
     }
 
-    /// Ends a turn: starts jobs that wait for a slot, while there is one, and tells watchers what happened. A job that is
-    /// over leaves its slot.
+    /// Ends a turn: takes jobs that wait in the lobby and starts jobs that wait for a slot, while there is one, and tells
+    /// watchers what happened. A job that is over leaves its slot.
     pub(crate) fn end_turn(&mut self, now: Time) {
+        while let Some((job, submission, owner)) = self.coordinator.lobby.next(now) {
+            self.arrive(job, submission, Some(owner), now);
+        }
         loop {
             while let Some(job) = self.coordinator.admission.next(now) {
                 self.job_input(&job, JobInput::Start, now);
@@ -365,6 +392,7 @@ impl NodeMachine {
 
     pub(crate) fn reject(&mut self, job: JobId, owner: Option<NodeId>, refused: Refused, now: Time) {
         tracing::debug!(%job, %refused, "turned a job away");
+        self.coordinator.lobby.leave(&job);
         let subject = Topic::Jobs.to_string();
         let sender = owner.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string);
         self.refuse("job-rejected", sender, subject, format!("{job}: {refused}"), now);
@@ -385,6 +413,7 @@ impl NodeMachine {
         }
         self.wait_no_more(job);
         self.coordinator.arrivals.forget(job);
+        self.coordinator.lobby.leave(job);
         if term.holder == *self.id() || replicas.len() > 1 {
             return;
         }

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use foa_wire::{Boot, Connection, Index, NodeId, Sequence, Term, Time, Topic};
+use foa_wire::{Boot, Connection, Index, JobId, NodeId, Sequence, Term, Time, Topic};
 use foa_workflows::journal::Step;
 use foa_workflows::settings::Settings;
 use foa_workflows::{JobSubmission, Record};
 
 use crate::body::Body;
 use crate::effect::{Effect, Input, Output};
-use crate::fixture::{NOW, coordinator, identity, says};
+use crate::fixture::{NOW, config, coordinator, identity, says};
+use crate::journal::NodeRecord;
 use crate::machine::NodeMachine;
 use crate::replica::{Message, What};
 use crate::status::{NodeStatus, Role};
@@ -104,4 +105,32 @@ fn whoever_was_promised_a_job_and_stays_silent_does_not_keep_it() {
     assert_eq!(scene.at(NOW + Duration::from_secs(19)), []);
     let asks = scene.at(NOW + Duration::from_secs(45));
     assert!(asks.iter().all(|what| matches!(what, What::Prepare { .. })) && !asks.is_empty(), "{asks:?}");
+}
+
+#[test]
+fn a_promise_outlives_a_restart_though_no_record_of_the_job_is_here() {
+    let now = NOW + Duration::from_secs(100_000);
+    let (holder, rival) = (identity("second", 5).id().clone(), identity("first", 4).id().clone());
+    let job: JobId = "job-of-somebody".parse().unwrap();
+    let promised = Term { number: 2, holder };
+    let kept = NodeRecord::Promised { job: job.clone(), term: promised.clone() };
+    let me = identity("holder", 1);
+    let mut node = NodeMachine::new(me, config(&[Role::Coordinator]), Boot(2), vec![kept]);
+    node.handle(Input::Connected { connection: Connection(1) }, now);
+    let later = now + Duration::from_secs(60);
+    let out = node.handle(Input::Tick, later);
+    assert!(!out.iter().any(|o| matches!(o.effect, Effect::Forget(_))), "the promise was forgotten");
+    let status = NodeStatus {
+        online: true,
+        seq: Sequence(1),
+        roles: vec![Role::Coordinator],
+        ..NodeStatus::will(rival.clone(), Boot(1), Connection(1), later)
+    };
+    says(&mut node, &rival, "message-0001", Topic::Status(rival.clone()), Body::Status(status));
+    let term = Term { number: 1, holder: rival.clone() };
+    let replicas = vec![rival.clone(), node.id().clone()];
+    let asks = Body::Replica(Box::new(Message { job, term, what: What::Prepare { replicas } }));
+    let inbox = Topic::Inbox(node.id().clone());
+    let answer = said(says(&mut node, &rival, "message-0002", inbox, asks));
+    assert_eq!(answer, [What::Refuse { higher: promised }]);
 }
