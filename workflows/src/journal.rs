@@ -16,7 +16,7 @@ use crate::job::JobSubmission;
 use crate::plan::Plan;
 use crate::result::JobResult;
 use crate::settings::Settings;
-use crate::work::{Answer, Artifact, Usage};
+use crate::work::{Answer, Artifact, Contribution, Usage};
 
 /// As many of the first `records` as take at most `bytes` as JSON; one at least, if there is one.
 #[must_use]
@@ -80,16 +80,14 @@ impl Record {
     /// the same.
     #[must_use]
     pub fn artifacts(&self) -> Vec<&Artifact> {
-        let contribution = match &self.step {
-            Step::Accepted { submission, .. } => return submission.attachments.iter().collect(),
-            Step::Answered { reply: Reply::Posted { entry }, .. } => entry.body().contribution(),
-            Step::Answered {
-                reply: Reply::Private { content: Answer::Contribution(contribution) }, ..
-            } => Some(contribution),
-            _ => None,
-        };
-        let evidence = contribution.map_or(&[][..], |contribution| &contribution.evidence);
-        evidence.iter().filter_map(|evidence| evidence.artifact.as_ref()).collect()
+        match &self.step {
+            Step::Accepted { submission, .. } => submission.attachments.iter().collect(),
+            Step::Answered { reply: Reply::Posted { entry }, .. } => {
+                entry.body().contribution().into_iter().flat_map(Contribution::artifacts).collect()
+            }
+            Step::Answered { reply: Reply::Private { content }, .. } => content.artifacts().collect(),
+            _ => Vec::new(),
+        }
     }
 }
 

@@ -119,14 +119,43 @@ pub enum Answer {
     Contribution(Contribution),
     /// To `synthesise`.
     Synthesis {
-        /// The whole answer.
+        /// The whole answer, or its beginning.
         text: String,
+        /// The whole answer, when a message does not carry it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        whole: Option<Artifact>,
     },
     /// The agent judged for itself that it holds no answer, or cannot do this.
     Declined {
         /// Why.
         reason: String,
     },
+}
+
+impl Answer {
+    /// The artifacts it rests on, or is.
+    pub fn artifacts(&self) -> Box<dyn Iterator<Item = &Artifact> + '_> {
+        match self {
+            Self::Contribution(contribution) => Box::new(contribution.artifacts()),
+            Self::Synthesis { whole, .. } => Box::new(whole.iter()),
+            Self::Proposal { .. } | Self::Verdict { .. } | Self::Declined { .. } => {
+                Box::new(std::iter::empty())
+            }
+        }
+    }
+
+    /// The same, to say more of them.
+    pub fn artifacts_mut(&mut self) -> Box<dyn Iterator<Item = &mut Artifact> + '_> {
+        match self {
+            Self::Contribution(contribution) => {
+                Box::new(contribution.evidence.iter_mut().filter_map(|evidence| evidence.artifact.as_mut()))
+            }
+            Self::Synthesis { whole, .. } => Box::new(whole.iter_mut()),
+            Self::Proposal { .. } | Self::Verdict { .. } | Self::Declined { .. } => {
+                Box::new(std::iter::empty())
+            }
+        }
+    }
 }
 
 /// A subtask as one proposer sees it.
@@ -173,6 +202,11 @@ impl Contribution {
             evidence.score = within(evidence.score);
         }
         self
+    }
+
+    /// The artifacts it rests on.
+    pub fn artifacts(&self) -> impl Iterator<Item = &Artifact> {
+        self.evidence.iter().filter_map(|evidence| evidence.artifact.as_ref())
     }
 }
 

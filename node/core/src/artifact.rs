@@ -172,14 +172,9 @@ impl Artifacts {
     }
 }
 
-/// The artifacts among what an answer or a finding rests on.
-fn of_evidence(evidence: &[Evidence]) -> impl Iterator<Item = &Artifact> {
-    evidence.iter().filter_map(|evidence| evidence.artifact.as_ref())
-}
-
-/// The artifacts of a contribution that nobody is known to hold, with their sizes.
-fn unheld(contribution: &Contribution) -> BTreeMap<ArtifactId, u64> {
-    let own = of_evidence(&contribution.evidence).filter(|artifact| artifact.holders.is_empty());
+/// The artifacts of an answer that nobody is known to hold, with their sizes.
+fn unheld(answer: &Answer) -> BTreeMap<ArtifactId, u64> {
+    let own = answer.artifacts().filter(|artifact| artifact.holders.is_empty());
     own.map(|artifact| (artifact.artifact, artifact.bytes)).collect()
 }
 
@@ -189,7 +184,8 @@ fn inputs(request: &Request) -> BTreeMap<ArtifactId, Artifact> {
         Request::Draft { inputs, .. } | Request::Refine { inputs, .. } => inputs.as_slice(),
         Request::Propose { .. } | Request::Judge { .. } | Request::Synthesise { .. } => &[],
     };
-    let artifacts = inputs.iter().flat_map(|finding| of_evidence(&finding.evidence));
+    let artifacts =
+        inputs.iter().flat_map(|finding| &finding.evidence).filter_map(|evidence| evidence.artifact.as_ref());
     artifacts.take(LISTED).map(|artifact| (artifact.artifact, artifact.clone())).collect()
 }
 
@@ -405,10 +401,7 @@ impl NodeMachine {
         usage: Usage,
         now: Time,
     ) {
-        let missing: BTreeMap<ArtifactId, u64> = match &outcome {
-            Ok(Answer::Contribution(contribution)) => unheld(contribution),
-            Ok(_) | Err(_) => BTreeMap::new(),
-        };
+        let missing = outcome.as_ref().map(unheld).unwrap_or_default();
         match outcome {
             Ok(answer) if !missing.is_empty() && self.worker.under_way(id).is_some() => {
                 let unkept = Unkept { answer, usage, keeper: None, missing, again: now };
@@ -433,8 +426,8 @@ impl NodeMachine {
     fn have_kept(&mut self, id: &WorkId, now: Time) {
         let keeper = self.keeper(id);
         let Some(unkept) = self.artifacts.unkept.get_mut(id) else { return };
-        if let (Answer::Contribution(contribution), true) = (&unkept.answer, unkept.keeper != keeper) {
-            unkept.missing = unheld(contribution);
+        if unkept.keeper != keeper {
+            unkept.missing = unheld(&unkept.answer);
             unkept.keeper = keeper;
         }
         let Some(keeper) = unkept.keeper.clone().filter(|_| !unkept.missing.is_empty()) else {
@@ -454,11 +447,8 @@ impl NodeMachine {
     fn let_go(&mut self, id: &WorkId, now: Time) {
         let Some(Unkept { mut answer, usage, keeper, .. }) = self.artifacts.unkept.remove(id) else { return };
         let holders: Vec<NodeId> = [self.id().clone()].into_iter().chain(keeper).collect();
-        if let Answer::Contribution(contribution) = &mut answer {
-            let artifacts = contribution.evidence.iter_mut().filter_map(|e| e.artifact.as_mut());
-            for artifact in artifacts.filter(|artifact| artifact.holders.is_empty()) {
-                artifact.holders.clone_from(&holders);
-            }
+        for artifact in answer.artifacts_mut().filter(|artifact| artifact.holders.is_empty()) {
+            artifact.holders.clone_from(&holders);
         }
         self.answered(id, Ok(answer), usage, now);
     }

@@ -97,7 +97,7 @@ pub(crate) fn synthesise(
     lead: Option<&str>,
 ) -> Reply {
     let text = foa_workflows::synthesis::synthesise(task, parts, mode, lead);
-    Reply { answer: Answer::Synthesis { text }, usage: Usage::default() }
+    Reply { answer: Answer::Synthesis { text, whole: None }, usage: Usage::default() }
 }
 
 /// Why there is no answer at all.

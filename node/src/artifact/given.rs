@@ -1,7 +1,7 @@
 //! Artifacts as agents see them. An agent reads words: of an input that is a text it is given the beginning. What it
 //! answers at greater length than a message carries becomes an artifact, and the beginning stands in its place.
 
-use foa_wire::{AgentId, ArtifactId, Time, WorkId};
+use foa_wire::{AgentId, Time, WorkId};
 use foa_workflows::work::{Answer, Artifact, Ask, Contribution, Evidence, Finding};
 
 use super::{ArtifactStore, StoreError};
@@ -54,7 +54,8 @@ pub(crate) fn shorten(
 ) -> Result<Answer, StoreError> {
     match answer {
         Answer::Contribution(contribution) if contribution.text.len() > LONGEST => {
-            let id = keep(&contribution.text, store, now)?;
+            let whole = keep(&contribution.text, work, store, now)?;
+            let id = whole.artifact;
             let Contribution { text, mut evidence, confidence, complete } = contribution;
             evidence.insert(
                 0,
@@ -63,31 +64,31 @@ pub(crate) fn shorten(
                     source: format!("the whole answer, {} bytes", text.len()),
                     held_by: Some(agent.clone()),
                     score: 1.0,
-                    artifact: Some(Artifact {
-                        artifact: id,
-                        bytes: text.len() as u64,
-                        media_type: "text/markdown".to_owned(),
-                        name: Some(format!("{work}.md")),
-                        // Whoever keeps it, too, is added once it does.
-                        holders: Vec::new(),
-                    }),
+                    artifact: Some(whole),
                 },
             );
             let text = format!("{}\n\n… the whole answer is {id}", head(&text, SHOWN));
             Ok(Answer::Contribution(Contribution { text, evidence, confidence, complete }))
         }
-        Answer::Synthesis { text } if text.len() > LONGEST => {
-            let id = keep(&text, store, now)?;
-            let node = agent.node().name();
-            let text = format!("{}\n\n… the whole answer is {id}, kept by {node}", head(&text, LONGEST));
-            Ok(Answer::Synthesis { text })
+        Answer::Synthesis { text, whole: None } if text.len() > LONGEST => {
+            let whole = keep(&text, work, store, now)?;
+            let text = format!("{}\n\n… the whole answer is {}", head(&text, LONGEST), whole.artifact);
+            Ok(Answer::Synthesis { text, whole: Some(whole) })
         }
         answer => Ok(answer),
     }
 }
 
-fn keep(text: &str, store: &ArtifactStore, now: Time) -> Result<ArtifactId, StoreError> {
-    store.add(text.as_bytes(), text.len() as u64, now)
+fn keep(text: &str, work: &WorkId, store: &ArtifactStore, now: Time) -> Result<Artifact, StoreError> {
+    let bytes = text.len() as u64;
+    Ok(Artifact {
+        artifact: store.add(text.as_bytes(), bytes, now)?,
+        bytes,
+        media_type: "text/markdown".to_owned(),
+        name: Some(format!("{work}.md")),
+        // Whoever keeps it, too, is added once it does.
+        holders: Vec::new(),
+    })
 }
 
 /// The first bytes of a text, up to the end of a character.
@@ -147,8 +148,9 @@ mod tests {
         let answer =
             Answer::Contribution(Contribution { text: "short".to_owned(), ..Contribution::default() });
         assert_eq!(shortened(answer.clone(), &store), answer);
-        let long = Answer::Synthesis { text: "x".repeat(LONGEST + 1) };
-        let Answer::Synthesis { text } = shortened(long, &store) else { panic!("another answer") };
+        let long = Answer::Synthesis { text: "x".repeat(LONGEST + 1), whole: None };
+        let Answer::Synthesis { text, whole } = shortened(long, &store) else { panic!("another answer") };
+        assert_eq!(whole.unwrap().bytes, LONGEST as u64 + 1);
         assert!(text.contains("the whole answer is blake3:"), "{}", head(&text[LONGEST..], 200));
         assert_eq!(store.list().len(), 1);
     }

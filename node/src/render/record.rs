@@ -272,7 +272,7 @@ fn answered(answer: &Answer) -> String {
         Answer::Contribution(contribution) => {
             format!("answered ({:.2}): {}", contribution.confidence, contribution.text)
         }
-        Answer::Synthesis { text } => format!("synthesised: {text}"),
+        Answer::Synthesis { text, .. } => format!("synthesised: {text}"),
         Answer::Declined { reason } => format!("declined: {reason}"),
     }
 }

@@ -228,7 +228,7 @@ impl Agent {
                     PartOutcome::Failed { .. } => None,
                 });
                 let text = said.collect::<Vec<_>>().join("\n");
-                Answer::Synthesis { text: format!("Together: {text}") }
+                Answer::Synthesis { text: format!("Together: {text}"), whole: None }
             }
         }
     }
@@ -298,15 +298,15 @@ fn lie(ask: &Ask, random: &mut Random) -> Answer {
             Answer::Proposal { subtasks: vec![step("a"), step("a")], edges: vec![edge("a", "nowhere")] }
         }
         (Ask::Propose { .. }, 3) => Answer::Proposal { subtasks: Vec::new(), edges: Vec::new() },
-        (Ask::Judge { .. }, 0) => Answer::Synthesis { text: "yes".to_owned() },
+        (Ask::Judge { .. }, 0) => Answer::Synthesis { text: "yes".to_owned(), whole: None },
         (Ask::Judge { .. }, n) => Answer::Verdict { approve: n % 2 == 0, reason: None },
         (Ask::Draft { .. } | Ask::Refine { .. }, 0) => {
-            Answer::Synthesis { text: "not what was asked".to_owned() }
+            Answer::Synthesis { text: "not what was asked".to_owned(), whole: None }
         }
         (Ask::Draft { .. } | Ask::Refine { .. }, 1) => nonsense("   ", 1.0),
         (Ask::Draft { .. } | Ask::Refine { .. }, 2) => nonsense("everything is certain", 900.0),
         (Ask::Draft { .. } | Ask::Refine { .. }, 3) => nonsense("nothing is a number", f64::NAN),
-        (Ask::Synthesise { .. }, 0) => Answer::Synthesis { text: String::new() },
+        (Ask::Synthesise { .. }, 0) => Answer::Synthesis { text: String::new(), whole: None },
         (Ask::Synthesise { .. }, 1) => Answer::Declined { reason: "too much work".to_owned() },
         (Ask::Propose { .. } | Ask::Draft { .. } | Ask::Refine { .. } | Ask::Synthesise { .. }, _) => {
             Answer::Verdict { approve: true, reason: Some("wrong kind of answer".to_owned()) }

@@ -40,7 +40,7 @@ impl JobMachine {
         let ordered = self.state.works_for(|p| *p == Purpose::Synthesise).next().map(|w| w.status.clone());
         match ordered {
             Some(WorkStatus::Open) => false,
-            Some(WorkStatus::Answered(Answer::Synthesis { text })) => {
+            Some(WorkStatus::Answered(Answer::Synthesis { text, .. })) => {
                 self.finish(Why::Done, Some(text), now, out);
                 true
             }

@@ -519,7 +519,7 @@ impl JobMachine {
             (Purpose::Propose, _) => wanted("a proposal"),
             (Purpose::Judge, Reply::Private { content: Answer::Verdict { .. } }) => Ok(()),
             (Purpose::Judge, _) => wanted("a verdict"),
-            (Purpose::Synthesise, Reply::Private { content: Answer::Synthesis { text } }) => {
+            (Purpose::Synthesise, Reply::Private { content: Answer::Synthesis { text, .. } }) => {
                 if text.trim().is_empty() { wanted("a text that says something") } else { Ok(()) }
             }
             (Purpose::Synthesise, _) => wanted("a synthesis"),

@@ -185,9 +185,9 @@ impl Script {
                 let text = format!("all answer {} ", subtask.description).repeat(self.long).trim().to_owned();
                 posted(n, work, &subtask.key, *round, Body::Revision(contribution(&text)))
             }
-            (Request::Synthesise { .. }, _) => {
-                WorkOutcome::Answered { content: Answer::Synthesis { text: "together".to_owned() } }
-            }
+            (Request::Synthesise { .. }, _) => WorkOutcome::Answered {
+                content: Answer::Synthesis { text: "together".to_owned(), whole: None },
+            },
         };
         let usage = Usage { cost: self.price, ..Usage::default() };
         Some(WorkReply { work: work.work.clone(), agent: work.agent.clone(), outcome, usage })
@@ -415,7 +415,7 @@ fn a_reply_by_another_agent_or_about_something_else_changes_nothing() {
     let commands = machine.handle(Input::Reply(stolen), script.now);
     script.run(&mut machine, commands, None);
     assert_eq!(script.log.len(), before);
-    let outcome = WorkOutcome::Answered { content: Answer::Synthesis { text: "?".to_owned() } };
+    let outcome = WorkOutcome::Answered { content: Answer::Synthesis { text: "?".to_owned(), whole: None } };
     let wrong = WorkReply { work: open.work, agent: agent(2), outcome, usage: Usage::default() };
     let commands = machine.handle(Input::Reply(wrong), script.now);
     script.run(&mut machine, commands, None);

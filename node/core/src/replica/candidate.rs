@@ -20,6 +20,8 @@ pub(super) struct Campaign {
     promises: BTreeMap<NodeId, Option<Tip>>,
     /// Who says that the holder is there. One alone may be wrong: whom it takes for the holder may have promised us.
     refusals: BTreeSet<NodeId>,
+    /// Who was asked for its log and has not answered.
+    asked: Option<NodeId>,
     again: Time,
     wait: Duration,
 }
@@ -46,6 +48,7 @@ impl Replica {
             replicas,
             promises: BTreeMap::new(),
             refusals: BTreeSet::new(),
+            asked: None,
             again: now + RESEND_FIRST,
             wait: RESEND_FIRST,
         });
@@ -62,6 +65,11 @@ impl Replica {
         campaign.wait = (campaign.wait * 2).min(RESEND_MOST);
         campaign.again = now + campaign.wait;
         campaign.refusals.clear();
+        // Whoever has the best log and does not show it may be gone for good: its promise counts no more than one that never
+        // arrived, and the others may be enough. If it is there, it promises again.
+        if let Some(silent) = campaign.asked.take() {
+            campaign.promises.remove(&silent);
+        }
         self.ask(out);
         self.decide(now, out);
     }
@@ -130,7 +138,12 @@ impl Replica {
             return;
         }
         match self.best(&voters) {
-            Some(node) => self.fetch(&node, self.committed, out),
+            Some(node) => {
+                self.fetch(&node, self.committed, out);
+                if let Role::Candidate(campaign) = &mut self.role {
+                    campaign.asked = Some(node);
+                }
+            }
             None => {
                 let first = self.last().next();
                 self.role = Role::Holder(Holding::new(&voters, &self.me, first, now));
@@ -175,6 +188,9 @@ impl Replica {
         if !self.adopt(records, out) {
             return;
         }
+        if let Role::Candidate(campaign) = &mut self.role {
+            campaign.asked = None;
+        }
         if self.best(&self.voters()).as_ref() == Some(from) {
             return self.fetch(from, last, out);
         }
@@ -209,6 +225,44 @@ impl Replica {
 impl Campaign {
     /// What makes two of them different, times aside.
     pub(super) fn key(&self) -> String {
-        format!("{:?}{:?}{:?}", self.replicas, self.promises, self.refusals)
+        format!("{:?}{:?}{:?}{:?}", self.replicas, self.promises, self.refusals, self.asked)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use foa_wire::NodeKey;
+
+    use super::super::Message;
+    use super::*;
+
+    fn node(n: u8) -> NodeId {
+        NodeId::new(format!("n{n}").parse().unwrap(), &NodeKey::from_seed([n; 32]).public())
+    }
+
+    fn asked_of(out: &Outputs, whom: &NodeId, wanted: fn(&What) -> bool) -> bool {
+        let of =
+            |o: &Output| matches!(o, Output::Send { to, message } if to == whom && wanted(&message.what));
+        out.iter().any(of)
+    }
+
+    /// A replica with a longer log promised, and is gone before it shows it: the other two are a majority without it.
+    #[test]
+    fn a_promise_of_one_that_is_gone_since_holds_nobody_up() {
+        let [a, b, c] = [node(1), node(2), node(3)];
+        let now = Time::from_millis(1_000);
+        let job: foa_wire::JobId = "job-00001".parse().unwrap();
+        let mut replica = Replica::unknown(job.clone(), a.clone());
+        replica.campaign(&[a.clone(), b.clone(), c.clone()], now);
+        let term = replica.promised().unwrap().clone();
+        let promise = |tip| Message { job: job.clone(), term: term.clone(), what: What::Promise { tip } };
+        let tip = Tip { term: Term::first(b.clone()), index: Index(1) };
+        let out = replica.receive(&b, promise(Some(tip)), false, now);
+        assert!(asked_of(&out, &b, |what| matches!(what, What::Fetch { .. })), "{out:?}");
+        let out = replica.receive(&c, promise(None), false, now);
+        assert!(!out.contains(&Output::Won), "not while its log may come: {out:?}");
+        let out = replica.tick(|_| true, now + RESEND_FIRST);
+        assert!(asked_of(&out, &b, |what| matches!(what, What::Prepare { .. })), "{out:?}");
+        assert!(out.contains(&Output::Won), "{out:?}");
     }
 }

@@ -153,7 +153,7 @@ fn read(ask: &Ask, said: &str) -> Result<Answer, String> {
                 complete: drafted.complete,
             })
         }
-        Ask::Synthesise { .. } => Answer::Synthesis { text: schema::read_synthesis(said)? },
+        Ask::Synthesise { .. } => Answer::Synthesis { text: schema::read_synthesis(said)?, whole: None },
     })
 }
 
