@@ -19,7 +19,7 @@ use std::time::Duration;
 use foa_wire::{ArtifactId, JobId, NodeId, PeerAddress, Time, Topic, WorkId};
 use foa_workflows::Record;
 use foa_workflows::request::{Request, Work, WorkOutcome};
-use foa_workflows::work::{Answer, Artifact, Contribution, Evidence, Usage};
+use foa_workflows::work::{Answer, Artifact, Usage};
 use serde::{Deserialize, Serialize};
 
 use crate::body::Body;

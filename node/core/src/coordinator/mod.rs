@@ -96,7 +96,8 @@ pub(crate) struct Held {
     timer: Option<Time>,
 }
 
-/// A local job that another coordinator holds: a repeat of its submission is that one's to answer, not ours to take.
+/// A local job that another coordinator holds: a repeat of its submission is that one's to answer, not ours to take, nor do we
+/// help a third to take it.
 #[derive(Debug)]
 struct Elsewhere {
     term: Term,

@@ -29,7 +29,8 @@ impl NodeMachine {
             return self.refuse("not-replica", from.to_string(), job.to_string(), detail.to_owned(), now);
         }
         if !self.coordinator.jobs.contains_key(&job) {
-            if !matches!(message.what, What::Append { .. } | What::Prepare { .. }) {
+            let begins = matches!(message.what, What::Append { .. } | What::Prepare { .. });
+            if !begins || self.coordinator.elsewhere.contains_key(&job) {
                 return;
             }
             if self.coordinator.jobs.len() >= KNOWN {

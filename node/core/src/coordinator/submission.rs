@@ -421,6 +421,10 @@ impl NodeMachine {
             return self.note_elsewhere(job, term, now);
         };
         if !self.is_local(job) {
+            // Somebody who did not know us took alone what we are only about to take together.
+            if held.replica.founds() && held.replica.committed().0 == 0 {
+                self.give_up(job, term, now);
+            }
             return;
         }
         if held.replica.promised().is_some_and(|own| term < own) {
@@ -430,7 +434,7 @@ impl NodeMachine {
         }
     }
 
-    /// A local job that somebody else has the better claim to.
+    /// A job that somebody else has the better claim to.
     fn give_up(&mut self, job: &JobId, to: &Term, now: Time) {
         tracing::warn!(%job, holder = %to.holder, "stepping down");
         let machine = self.coordinator.jobs.get(job).and_then(|held| held.machine.as_ref());

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use foa_wire::{Boot, Connection, Index, JobId, NodeId, Sequence, Term, Time, Topic};
+use foa_workflows::job::{Accepted, Durability};
 use foa_workflows::journal::Step;
 use foa_workflows::settings::Settings;
 use foa_workflows::{JobSubmission, Record};
@@ -26,25 +27,37 @@ struct Scene {
 impl Scene {
     /// A replica of a job that somebody else holds in term 1.
     fn new() -> Self {
+        let mut scene = Self::before();
+        let holder = scene.holder.clone();
+        let append = scene.founded_by(&holder, Index(1));
+        scene.hears(&holder, Term::first(holder.clone()), append);
+        scene
+    }
+
+    /// A coordinator that knows two others, and of no job.
+    fn before() -> Self {
         let (holder, rival) = (identity("first", 4).id().clone(), identity("second", 5).id().clone());
         let mut scene =
             Self { node: coordinator(), holder: holder.clone(), rival: rival.clone(), messages: 0 };
         scene.status(&holder, true, 1);
         scene.status(&rival, true, 1);
+        scene
+    }
+
+    /// The first record of the job, by one of the other two, for all three.
+    fn founded_by(&self, founder: &NodeId, committed: Index) -> What {
         let submission = JobSubmission::of("do it");
         let settings = Settings::for_submission(&submission);
-        let replicas = vec![holder.clone(), rival, scene.node.id().clone()];
+        let replicas = vec![self.holder.clone(), self.rival.clone(), self.node.id().clone()];
         let record = Record {
             job: "job-of-somebody".parse().unwrap(),
-            term: Term::first(holder.clone()),
+            term: Term::first(founder.clone()),
             index: Index(1),
-            committed: Index(1),
+            committed,
             at: NOW,
             step: Step::Accepted { submission, owner: None, replicas, settings },
         };
-        let append = What::Append { previous: None, records: vec![record], committed: Index(1) };
-        scene.hears(&holder, Term::first(holder.clone()), append);
-        scene
+        What::Append { previous: None, records: vec![record], committed }
     }
 
     fn says(&mut self, from: &NodeId, topic: Topic, body: Body) -> Vec<Output> {
@@ -133,4 +146,30 @@ fn a_promise_outlives_a_restart_though_no_record_of_the_job_is_here() {
     let inbox = Topic::Inbox(node.id().clone());
     let answer = said(says(&mut node, &rival, "message-0002", inbox, asks));
     assert_eq!(answer, [What::Refuse { higher: promised }]);
+}
+
+/// One that did not know the others took the job alone; a founder that has not heard of it finds no majority here.
+#[test]
+fn a_job_that_somebody_took_alone_is_not_taken_together_as_well() {
+    let mut scene = Scene::before();
+    let (alone, founder) = (scene.holder.clone(), scene.rival.clone());
+    let append = scene.founded_by(&founder, Index(0));
+    let accepted = Accepted {
+        job: "job-of-somebody".parse().unwrap(),
+        term: Term::first(alone.clone()),
+        durability: Durability::Local,
+        replicas: vec![alone.clone()],
+    };
+    let inbox = Topic::Inbox(scene.node.id().clone());
+    scene.says(&alone, inbox, Body::JobAccepted(accepted));
+    assert_eq!(scene.hears(&founder, Term::first(founder.clone()), append), []);
+}
+
+#[test]
+fn a_job_that_nobody_else_took_is_stored() {
+    let mut scene = Scene::before();
+    let founder = scene.rival.clone();
+    let append = scene.founded_by(&founder, Index(0));
+    let answer = scene.hears(&founder, Term::first(founder.clone()), append);
+    assert!(matches!(answer[..], [What::Stored { .. }]), "{answer:?}");
 }

@@ -206,6 +206,12 @@ impl Replica {
         matches!(self.role, Role::Holder(_))
     }
 
+    /// Whether we write the log in its first term.
+    #[must_use]
+    pub fn founds(&self) -> bool {
+        self.holds() && self.promised.as_ref().is_some_and(|term| term.number == 1)
+    }
+
     /// Whether we ask for promises.
     #[must_use]
     pub fn campaigns(&self) -> bool {
