@@ -12,6 +12,8 @@ use crate::vector::Vector;
 pub const HALF_LIFE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Strength of the prior, in outcomes: how much is needed before evidence outweighs it.
 pub const PRIOR_STRENGTH: f64 = 4.0;
+/// What is expected of an agent nobody knows anything of.
+const PRIOR_MEAN: f64 = 0.5;
 /// Two tasks nearer than this (cosine) are one region.
 pub const REGION_COSINE: f64 = 0.6;
 /// Most regions kept for one agent; beyond, the one with least evidence is dropped.
@@ -52,8 +54,9 @@ impl Region {
 ///
 /// The factor it gives to the score is `min(1, posterior mean / prior mean)`: 1 for a newcomer and for anyone as good
 /// as the prior expects, so that trust is never bought by early luck; toward 0 for an agent that keeps failing
-/// *this kind* of task. Outcomes elsewhere do not touch it. Evidence fades with a half-life of 30 days, so the
-/// unlucky get another chance.
+/// *this kind* of task. Each other kind counts as one outcome at most, and only until there is evidence of this kind:
+/// who failed at everything so far is not believed anew for each subject it claims, and who was asked for the wrong
+/// thing again and again loses little. Evidence fades with a half-life of 30 days, so the unlucky get another chance.
 #[derive(Clone, Debug, Default)]
 pub struct Reputation {
     agents: BTreeMap<AgentId, Vec<Region>>,
@@ -87,24 +90,33 @@ impl Reputation {
         regions.push(Region { centre: near.clone(), successes: success, failures: failure, updated: now });
     }
 
-    /// The factor for a task near `near`, 0 to 1; 1 when nothing is known.
+    /// The factor for a task near `near`, 0 to 1; 1 for whom nothing is known of.
     #[must_use]
     pub fn factor(&self, agent: &AgentId, near: &Vector, now: Time) -> f64 {
-        let Some(regions) = self.agents.get(agent) else { return 1.0 };
-        let Some(region) = nearest(regions, near).map(|i| &regions[i]) else { return 1.0 };
-        let (s, f) = region.decayed(now);
-        let prior = 0.5;
-        let mean = (s + PRIOR_STRENGTH * prior) / (s + f + PRIOR_STRENGTH);
-        (mean / prior).min(1.0)
+        (self.mean(agent, near, now) / PRIOR_MEAN).min(1.0)
     }
 
-    /// The posterior mean of success near `near`, 0 to 1; ½ when nothing is known. For vote weights.
+    /// The posterior mean of success near `near`, 0 to 1; ½ when nothing is known of the agent. For vote weights.
     #[must_use]
     pub fn mean(&self, agent: &AgentId, near: &Vector, now: Time) -> f64 {
-        let region = self.agents.get(agent).and_then(|r| nearest(r, near).map(|i| &r[i]));
-        let (s, f) = region.map_or((0.0, 0.0), |r| r.decayed(now));
-        (s + PRIOR_STRENGTH * 0.5) / (s + f + PRIOR_STRENGTH)
+        let regions = self.agents.get(agent).map_or(&[][..], Vec::as_slice);
+        let here = nearest(regions, near);
+        let (mut own, mut others) = ((0.0, 0.0), (0.0, 0.0));
+        for (i, region) in regions.iter().enumerate() {
+            let (s, f) = region.decayed(now);
+            if here == Some(i) {
+                own = (s, f);
+            } else {
+                others = (others.0 + s / (1.0 + s + f), others.1 + f / (1.0 + s + f));
+            }
+        }
+        posterior(own, posterior(others, PRIOR_MEAN))
     }
+}
+
+/// The mean of a Beta posterior from successes and failures, and a prior of [`PRIOR_STRENGTH`] outcomes.
+fn posterior((successes, failures): (f64, f64), prior: f64) -> f64 {
+    (successes + PRIOR_STRENGTH * prior) / (successes + failures + PRIOR_STRENGTH)
 }
 
 /// Position of the nearest region that is near enough; ties go to the older.
@@ -159,6 +171,26 @@ mod tests {
         }
         assert_eq!(reputation.factor(&a, &task, NOW), 1.0);
         assert!(reputation.mean(&a, &task, NOW) > 0.9);
+    }
+
+    #[test]
+    fn failing_at_everything_costs_belief_in_what_was_not_seen_yet_and_being_good_at_most_things_does_not() {
+        let mut reputation = Reputation::default();
+        let subject = |n: usize| {
+            let mut raw = vec![0.0; 8];
+            raw[n] = 1.0;
+            Vector::new(raw).unwrap()
+        };
+        let (boaster, specialist) = (agent("boaster", 1), agent("specialist", 1));
+        for n in 0..5 {
+            reputation.report(&boaster, &subject(n), BAD, NOW);
+            reputation.report(&specialist, &subject(n), GOOD, NOW);
+        }
+        reputation.report(&specialist, &subject(6), BAD, NOW);
+        assert!(reputation.factor(&boaster, &subject(7), NOW) < 0.7);
+        assert_eq!(reputation.factor(&specialist, &subject(7), NOW), 1.0);
+        let (of_one, of_all) = (subject(6), subject(0));
+        assert!(reputation.mean(&specialist, &of_one, NOW) < reputation.mean(&specialist, &of_all, NOW));
     }
 
     #[test]

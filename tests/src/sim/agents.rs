@@ -55,10 +55,12 @@ pub enum Manner {
     Greedy,
     /// Changes something in the world; must do each work at most once.
     Writing,
+    /// Claims to know every subject, and never delivers.
+    Boasting,
 }
 
 impl Manner {
-    /// Everything but honest.
+    /// Everything but honest, for the short scenario. Its seeds mean what they mean while this stays as it is.
     pub const ALL: [Self; 7] =
         [Self::Slow, Self::Silent, Self::Declining, Self::Failing, Self::Lying, Self::Greedy, Self::Writing];
 }
@@ -124,12 +126,10 @@ impl Agent {
     #[must_use]
     pub fn new(n: usize, manner: Manner, price: i64, random: &mut Random) -> Self {
         let (subject, words) = SUBJECTS[n % SUBJECTS.len()];
-        let mut skills = vec![Skill {
-            id: subject.to_owned(),
-            name: subject.to_owned(),
-            description: format!("knows {}", words.join(" ")),
-            ..Skill::default()
-        }];
+        let mut skills = vec![skill(subject, &words)];
+        if manner == Manner::Boasting {
+            skills = SUBJECTS.iter().map(|(subject, words)| skill(subject, words)).collect();
+        }
         if n.is_multiple_of(7) {
             skills.push(Skill {
                 id: SYNTHESIS_SKILL.to_owned(),
@@ -171,7 +171,8 @@ impl Agent {
             | Manner::Failing
             | Manner::Lying
             | Manner::Greedy
-            | Manner::Writing => random.millis(20, 600),
+            | Manner::Writing
+            | Manner::Boasting => random.millis(20, 600),
         };
         let price = self.profile.offer.price;
         let charged = if self.manner == Manner::Greedy { price + price + Money(7) } else { price };
@@ -181,6 +182,11 @@ impl Agent {
             Manner::Failing => {
                 Some(Err(NoAnswer { reason: "broken".to_owned(), detail: "it always breaks".to_owned() }))
             }
+            Manner::Boasting => match random.below(3) {
+                0 => None,
+                1 => Some(Ok(lie(ask, &mut random))),
+                _ => Some(Ok(Answer::Declined { reason: "not today".to_owned() })),
+            },
             Manner::Declining => Some(Ok(Answer::Declined { reason: "not mine".to_owned() })),
             Manner::Lying => Some(Ok(lie(ask, &mut random))),
             Manner::Honest | Manner::Slow | Manner::Greedy | Manner::Writing => {
@@ -261,6 +267,15 @@ impl Agent {
             artifact: None,
         };
         Contribution { text, evidence: vec![evidence], confidence, complete }
+    }
+}
+
+fn skill(subject: &str, words: &[&str]) -> Skill {
+    Skill {
+        id: subject.to_owned(),
+        name: subject.to_owned(),
+        description: format!("knows {}", words.join(" ")),
+        ..Skill::default()
     }
 }
 

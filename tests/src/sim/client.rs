@@ -128,6 +128,13 @@ impl Job {
     }
 
     fn saw(&mut self, record: &Record) -> Result<(), Broken> {
+        // The acceptance itself may have been said to somebody who was cut off.
+        if let Step::Accepted { replicas, .. } = &record.step
+            && self.replicas.is_empty()
+            && replicas.len() > 1
+        {
+            self.replicas.clone_from(replicas);
+        }
         let event = Event { hash: hash_of(record), last: matches!(record.step, Step::Ended { .. }) };
         let index = record.index.0;
         self.events.entry((index, record.term.holder.clone())).or_insert(event);
