@@ -182,10 +182,14 @@ struct Heard {
 }
 
 /// What a question looks at of every agent, by number: small, and one beside the other.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Row {
     /// The kind of its card.
     pub(crate) kind: u32,
+    /// The terms of that kind.
+    pub(crate) terms: u32,
+    /// How many vectors it has that can be found.
+    pub(crate) vectors: u32,
     /// Whether its node is there.
     pub(crate) online: bool,
     /// Whether there is an agent of this number, and it is not gone for good.
@@ -206,7 +210,7 @@ impl Numbers {
     fn give(&mut self, agent: &AgentId) -> u32 {
         let number = self.free.pop().unwrap_or_else(|| {
             self.agents.push(None);
-            self.rows.push(Row { kind: 0, online: false, living: false });
+            self.rows.push(Row::default());
             u32::try_from(self.agents.len() - 1).expect("fewer agents than fit in memory")
         });
         self.agents[number as usize] = Some(agent.clone());
@@ -233,6 +237,8 @@ pub struct Directory {
     pub(crate) lexical: Lexical,
     pub(crate) kinds: Kinds,
     numbers: Numbers,
+    /// How many agents of each node are known.
+    of_node: BTreeMap<NodeId, usize>,
     buckets: Buckets,
     nodes: BTreeMap<NodeId, Heard>,
     pub(crate) reputation: Reputation,
@@ -253,6 +259,7 @@ impl Directory {
             lexical: Lexical::default(),
             kinds: Kinds::default(),
             numbers: Numbers::default(),
+            of_node: BTreeMap::new(),
             buckets: Buckets::default(),
             nodes: BTreeMap::new(),
             reputation: Reputation::default(),
@@ -332,7 +339,7 @@ impl Directory {
         if equivocates && known.is_some_and(|k| card.hash() > k.hash()) {
             return Err(Rejected::Equivocation);
         }
-        if is_new && self.of_node(card.agent().node()).count() >= MAX_AGENTS_PER_NODE {
+        if is_new && self.of_node.get(card.agent().node()).is_some_and(|known| *known >= MAX_AGENTS_PER_NODE) {
             return Err(Rejected::TooMany);
         }
         let agent = card.agent().clone();
@@ -342,13 +349,18 @@ impl Directory {
         }
         let number = match self.agents.remove(&agent) {
             Some(old) => self.unindex(&old),
-            None => self.numbers.give(&agent),
+            None => {
+                *self.of_node.entry(agent.node().clone()).or_default() += 1;
+                self.numbers.give(&agent)
+            }
         };
         let same_model = card.capability().model == self.model;
         let slots = if same_model && !retired { self.index(&card, number) } else { Box::default() };
+        let vectors = u32::try_from(slots.len()).expect("a card has some hundred vectors at most");
         let kind = self.kinds.join(&card, slots, same_model);
+        let terms = self.kinds.get(kind).map_or(0, |kind| kind.terms);
         let online = self.is_online(agent.node());
-        self.numbers.rows[number as usize] = Row { kind, online, living: !retired };
+        self.numbers.rows[number as usize] = Row { kind, terms, vectors, online, living: !retired };
         self.buckets.put(card.clone());
         self.agents.insert(agent, Entry { card, number });
         match (equivocates, retired, is_new) {
@@ -386,6 +398,12 @@ impl Directory {
         self.vectors.maintain(steps)
     }
 
+    /// The vectors of its agents.
+    #[must_use]
+    pub fn vectors(&self) -> &Vectors {
+        &self.vectors
+    }
+
     /// What a question looks at of every agent, by number.
     pub(crate) fn rows(&self) -> &[Row] {
         &self.numbers.rows
@@ -405,11 +423,6 @@ impl Directory {
     /// The agent with a number of the indexes.
     pub(crate) fn numbered(&self, number: u32) -> Option<(&AgentId, &Entry)> {
         self.agents.get_key_value(self.numbers.agents.get(number as usize)?.as_ref()?)
-    }
-
-    fn of_node(&self, node: &NodeId) -> impl Iterator<Item = &AgentId> {
-        let agents = self.agents.range(first_of(node)..).map(|(agent, _)| agent);
-        agents.take_while(move |a| a.node() == node)
     }
 
     /// Notes with each agent of a node whether the node is there.
@@ -452,13 +465,17 @@ impl Directory {
                 self.buckets.remove(&agent);
                 let number = self.unindex(&entry);
                 self.numbers.take_back(number);
+                if let Some(known) = self.of_node.get_mut(agent.node()) {
+                    *known -= 1;
+                    if *known == 0 {
+                        self.of_node.remove(agent.node());
+                    }
+                }
             }
         }
-        let agents = &self.agents;
-        let has_agents =
-            |node: &NodeId| agents.range(first_of(node)..).next().is_some_and(|(a, _)| a.node() == node);
+        let of_node = &self.of_node;
         self.nodes
-            .retain(|id, heard| heard.presence.online || now.since(heard.at) < CARD_TTL || has_agents(id));
+            .retain(|id, heard| heard.presence.online || now.since(heard.at) < CARD_TTL || of_node.contains_key(id));
     }
 
     /// What is known of an agent.

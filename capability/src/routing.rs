@@ -8,7 +8,7 @@ use foa_wire::{AgentId, Time};
 use crate::card::AgentCard;
 use crate::directory::{Directory, Entry, Row};
 use crate::index::Probe;
-use crate::kind::Kind;
+use crate::kind::Terms;
 use crate::lexical::Scores;
 use crate::policy::{self, Policy};
 use crate::profile::Effects;
@@ -30,23 +30,18 @@ impl Directory {
     #[must_use]
     pub fn route(&self, query: &Query, now: Time) -> Routed {
         let lexical = self.lexical.scores(&query.text);
-        let (mut passing, mut refused) = (Vec::new(), Vec::new());
-        let (mut considered, mut vectors) = (0, 0);
-        let meeting = self.kinds.each(&None, |kind| meets(query, kind).then_some(kind.slots.len()));
-        let excluded = self.excluded(query);
-        for (number, row) in self.living() {
-            considered += 1;
-            match meeting[row.kind as usize] {
-                Some(slots) if row.online && !excluded.contains(&number) => {
-                    passing.push(number);
-                    vectors += slots;
-                }
-                Some(_) | None => refused.push(number),
-            }
+        let meeting = self.kinds.each_terms(&false, |terms| meets(query, terms));
+        let mut passes: Vec<bool> =
+            self.rows().iter().map(|row| row.living && row.online && meeting[row.terms as usize]).collect();
+        for number in self.excluded(query) {
+            passes[number as usize] = false;
         }
+        let considered = self.rows().iter().filter(|row| row.living).count();
+        let vectors = self.rows().iter().zip(&passes).map(|(row, passes)| row.vectors * u32::from(*passes));
+        let vectors = vectors.sum::<u32>() as usize;
         let engine = self.vectors.engine(vectors);
-        let (shortlist, engine) = self.shortlist(query, passing, vectors, engine, &lexical);
-        let compared = shortlist.len() + if self.compares_refused() { refused.len() } else { 0 };
+        let (shortlist, engine) = self.shortlist(query, &passes, vectors, engine, &lexical);
+        let compared = if self.compares_refused() { considered } else { shortlist.len() };
         let near = Nearness::new(self, query, compared);
         let mut scored = self.best(query, &shortlist, &near, &lexical, now);
         let beyond = scored.split_off(scored.len().min(query.limit));
@@ -54,7 +49,7 @@ impl Directory {
         let unmet =
             if candidates.iter().any(|c| c.passes) { None } else { self.unmet(query, candidates.first()) };
 
-        let mut losers = self.nearest_refused(query, refused, &near);
+        let mut losers = self.nearest_refused(query, &passes, &near);
         losers.extend(beyond.into_iter().take(MAX_LOSERS).map(|s| Loser {
             agent: s.agent.clone(),
             similarity: s.factors.similarity,
@@ -123,17 +118,14 @@ impl Directory {
     fn shortlist(
         &self,
         query: &Query,
-        passing: Vec<u32>,
+        passes: &[bool],
         vectors: usize,
         engine: Engine,
         lexical: &Scores,
     ) -> (Vec<u32>, Engine) {
         if engine == Engine::Exact {
-            return (passing, Engine::Exact);
-        }
-        let mut passes = vec![false; self.rows().len()];
-        for number in passing {
-            passes[number as usize] = true;
+            let passing = (0..).zip(passes).filter(|(_, passes)| **passes);
+            return (passing.map(|(number, _)| number).collect(), Engine::Exact);
         }
         let passes = |number: u32| passes.get(number as usize).copied().unwrap_or(false);
         let k = (query.limit.saturating_mul(VECTORS_PER_CANDIDATE)).max(FEWEST_SCORED);
@@ -151,12 +143,16 @@ impl Directory {
     }
 
     /// The refused that are nearest to the task.
-    fn nearest_refused(&self, query: &Query, mut refused: Vec<u32>, near: &Nearness<'_>) -> Vec<Loser> {
-        if !self.compares_refused() {
+    fn nearest_refused(&self, query: &Query, passes: &[bool], near: &Nearness<'_>) -> Vec<Loser> {
+        let is_refused = |number: &u32| !passes[*number as usize] && self.rows()[*number as usize].living;
+        let refused: BTreeSet<u32> = if self.compares_refused() {
+            (0..).take(passes.len()).filter(is_refused).collect()
+        } else if passes.iter().zip(self.rows()).all(|(passes, row)| *passes || !row.living) {
+            BTreeSet::new()
+        } else {
             let (hits, _) = self.vectors.nearest(&query.vector, 2 * MAX_LOSERS, usize::MAX, &|_| true);
-            let near: BTreeSet<u32> = hits.iter().map(|h| h.key.agent).collect();
-            refused.retain(|number| near.contains(number));
-        }
+            hits.iter().map(|h| h.key.agent).filter(is_refused).collect()
+        };
         let ranks = self.ranks();
         let most = |number: &u32| Most {
             alpha: near.similarity(*number),
@@ -186,8 +182,8 @@ impl Directory {
         if !row.online {
             reasons.push(LostBy::Offline);
         }
-        if let Some(kind) = self.kinds.get(row.kind) {
-            reasons.extend(unfit(query, kind));
+        if let Some(terms) = self.kinds.terms(row.terms) {
+            reasons.extend(unfit(query, terms));
         }
         reasons
     }
@@ -235,10 +231,10 @@ impl Directory {
             let weakest = best.factors.weakest().to_owned();
             let reason = LostBy::Threshold { alpha: best.alpha, threshold, weakest };
             let nearest = Loser { agent: best.agent.clone(), similarity: best.factors.similarity, reason };
-            let kinds = self.kinds.each(&false, |kind| meets(query, kind));
+            let meeting = self.kinds.each_terms(&false, |terms| meets(query, terms));
             let excluded = self.excluded(query);
             let fits = |(number, row): &(u32, &Row)| {
-                row.online && kinds[row.kind as usize] && !excluded.contains(number)
+                row.online && meeting[row.terms as usize] && !excluded.contains(number)
             };
             let lacked_by = self.living().filter(fits).count();
             let requirement = format!("a score above {threshold}");
@@ -253,13 +249,13 @@ impl Directory {
     /// Of agents that all fail something, the one that fails the fewest requirements, then fits best; and how many fail
     /// only what it fails first.
     fn nearest_unfit(&self, query: &Query) -> Option<(Loser, usize)> {
-        let failing = self.kinds.each(&Vec::new(), |kind| unfit(query, kind));
+        let failing = self.kinds.each_terms(&Vec::new(), |terms| unfit(query, terms));
         let near = Nearness::new(self, query, self.rows().len());
         let (excluded, ranks) = (self.excluded(query), self.ranks());
         let mut lone: BTreeMap<&'static str, usize> = BTreeMap::new();
         let mut nearest: Option<(usize, Most)> = None;
         for (number, row) in self.living() {
-            let failing = &failing[row.kind as usize];
+            let failing = &failing[row.terms as usize];
             let own = [(excluded.contains(&number), LostBy::Excluded), (!row.online, LostBy::Offline)];
             let mut own = own.iter().filter(|(fails, _)| *fails).map(|(_, reason)| reason);
             let count = own.clone().count() + failing.len();
@@ -280,20 +276,20 @@ impl Directory {
     }
 }
 
-/// Whether a kind of agent meets every hard requirement on its card: the cheap ones first, none of them in words.
-fn meets(query: &Query, kind: &Kind) -> bool {
-    let capability = kind.card.capability();
-    kind.same_model
+/// Whether agents of these terms meet every hard requirement on their cards: the cheap ones first, none of them in words.
+fn meets(query: &Query, terms: &Terms) -> bool {
+    let capability = terms.card.capability();
+    terms.same_model
         && (query.allow_write || capability.effects != Effects::Write)
         && query.budget.is_none_or(|budget| capability.offer.expected_price() <= budget)
-        && (query.policies.is_empty() && query.skills.is_empty() || unfit(query, kind).is_empty())
+        && (query.policies.is_empty() && query.skills.is_empty() || unfit(query, terms).is_empty())
 }
 
-/// Every hard requirement that a kind of agent fails by its card, in the order they are checked.
-fn unfit(query: &Query, kind: &Kind) -> Vec<LostBy> {
-    let capability = kind.card.capability();
+/// Every hard requirement that agents of these terms fail by their cards, in the order they are checked.
+fn unfit(query: &Query, terms: &Terms) -> Vec<LostBy> {
+    let capability = terms.card.capability();
     let mut reasons = Vec::new();
-    if !kind.same_model {
+    if !terms.same_model {
         reasons.push(LostBy::OtherModel { model: capability.model.clone() });
     }
     if capability.effects == Effects::Write && !query.allow_write {
@@ -306,7 +302,7 @@ fn unfit(query: &Query, kind: &Kind) -> Vec<LostBy> {
     // The filter says no for sure; its yes is confirmed by the list.
     let lacks = |skill: &&String| {
         !capability.skills.maybe_contains(skill)
-            || !kind.card.skill_keys().contains(&skill.trim().to_lowercase())
+            || !terms.card.skill_keys().contains(&skill.trim().to_lowercase())
     };
     let lacks: Vec<String> = query.skills.iter().filter(lacks).cloned().collect();
     if !lacks.is_empty() {
@@ -350,10 +346,9 @@ impl<'a> Nearness<'a> {
         cosines.fold(-1.0, f64::max)
     }
 
-    /// The cosine, at least 0; 0 for vectors of another model, which cannot be compared.
+    /// The cosine, at least 0; 0 too for vectors of another model, which cannot be compared and have no slots.
     fn similarity(&self, number: u32) -> f64 {
-        let kind = self.directory.kinds.get(self.directory.rows()[number as usize].kind);
-        if kind.is_some_and(|kind| kind.same_model) { self.cosine(number).max(0.0) } else { 0.0 }
+        self.cosine(number).max(0.0)
     }
 }
 

@@ -72,25 +72,30 @@ impl Seen {
 
 /// The nearest so far, nearest first, never more than wanted.
 #[derive(Debug)]
-struct Best {
+pub(super) struct Best {
     wanted: usize,
     near: Vec<Near>,
 }
 
 impl Best {
-    fn new(wanted: usize) -> Self {
+    pub(super) fn new(wanted: usize) -> Self {
         Self { wanted, near: Vec::with_capacity(wanted + 1) }
     }
 
     /// Whether there is place for one so near.
-    fn takes(&self, near: Near) -> bool {
+    pub(super) fn takes(&self, near: Near) -> bool {
         self.near.len() < self.wanted || self.near.last().is_some_and(|worst| near > *worst)
     }
 
-    fn put(&mut self, near: Near) {
+    pub(super) fn put(&mut self, near: Near) {
         let at = self.near.partition_point(|other| *other > near);
         self.near.insert(at, near);
         self.near.truncate(self.wanted);
+    }
+
+    /// The last of as many as are wanted; `None` while there are fewer.
+    pub(super) fn worst(&self) -> Option<Near> {
+        self.near.last().copied().filter(|_| self.near.len() == self.wanted)
     }
 }
 

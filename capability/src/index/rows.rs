@@ -20,12 +20,30 @@ pub(crate) struct Probe {
     exact: Vec<f32>,
     /// For finding the way.
     pub(super) bytes: Vec<i8>,
+    /// What a step of a byte is worth.
+    scale: f32,
+    /// How far a cosine by bytes may be from the exact one.
+    margin: f32,
 }
+
+/// More than rounding adds to a sum of [`MAX_DIMENSION`](crate::vector::MAX_DIMENSION) floats.
+const ROUNDING: f32 = 1e-4;
 
 impl Probe {
     /// A vector as a question.
     pub(crate) fn new(vector: &Vector) -> Self {
-        Self { exact: vector.as_slice().to_vec(), bytes: vector.quantise().values().to_vec() }
+        let quantised = vector.quantise();
+        let (exact, bytes) = (vector.as_slice().to_vec(), quantised.values().to_vec());
+        let scale = quantised.scale() as f32;
+        // The difference of the two forms is a vector; its product with a row of length 1 is at most its length.
+        let difference = exact.iter().zip(&bytes).map(|(x, y)| x - f32::from(*y) * scale);
+        let margin = difference.map(|x| x * x).sum::<f32>().sqrt() + ROUNDING;
+        Self { exact, bytes, scale, margin }
+    }
+
+    /// How far a cosine by bytes may be from the exact one.
+    pub(super) fn margin(&self) -> f32 {
+        self.margin
     }
 }
 
@@ -87,6 +105,32 @@ impl Rows {
         }
         let (row, inverse) = self.row(slot);
         f64::from(kernel::cosine(&probe.exact, row, inverse)).clamp(-1.0, 1.0)
+    }
+
+    /// The cosine of every slot with a question by bytes, within the question's margin; any number where there is no row,
+    /// 0 when they have different dimensions.
+    pub(super) fn similarities(&self, probe: &Probe) -> Vec<f32> {
+        let mut all = Vec::with_capacity(self.slots.next_multiple_of(SLOTS));
+        if probe.bytes.len() == self.dimension() {
+            for (values, inverses) in self.values.pieces().zip(self.inverses.pieces()) {
+                kernel::near_all(&probe.bytes, values, inverses, &mut all);
+            }
+            for similarity in &mut all {
+                *similarity *= probe.scale;
+            }
+        }
+        all.resize(self.slots, 0.0);
+        all
+    }
+
+    /// The same for some slots.
+    pub(super) fn similarities_of(&self, probe: &Probe, slots: &[u32]) -> Vec<f32> {
+        let mut some = Vec::with_capacity(slots.len());
+        kernel::near(&probe.bytes, self, slots, &mut some);
+        for similarity in &mut some {
+            *similarity *= probe.scale;
+        }
+        some
     }
 
     /// The cosine of every slot with a question; −1 where there is no row.

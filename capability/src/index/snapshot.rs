@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::chunked::Chunked;
-use super::graph::{Graph, Seen, Walk};
+use super::graph::{Best, Graph, Near, Seen, Walk};
 use super::rows::{Probe, Rows};
 use super::{Hit, Key};
 use crate::route::Engine;
@@ -12,10 +12,10 @@ use crate::vector::Vector;
 
 /// Fewest rows kept in sight of a walk. Measured: at 100 000 clustered vectors this finds 99 of the 100 nearest in 100.
 const SIGHT: usize = 72;
-/// Rows kept in sight for each hit wanted, above [`SIGHT`].
-const SIGHT_PER_HIT: usize = 2;
 /// What a walk compares for each row in sight, against comparing rows one after the other.
 const WALKING: usize = 8;
+/// When fewer than one in so many pass, only they are compared.
+const FEW: usize = 8;
 /// A walk that has compared a row in so many is given up, and all are compared.
 const GIVE_UP: usize = 2;
 
@@ -40,6 +40,16 @@ impl Holders {
             Self::Many(keys) => (None, Some(keys.iter().copied())),
         };
         one.into_iter().chain(many.into_iter().flatten())
+    }
+
+    /// Whether one of them passes.
+    #[inline(always)]
+    pub(super) fn any(&self, passes: &dyn Fn(Key) -> bool) -> bool {
+        match self {
+            Self::None => false,
+            Self::One(key) => passes(*key),
+            Self::Many(keys) => keys.iter().any(|key| passes(*key)),
+        }
     }
 
     /// One more.
@@ -137,7 +147,13 @@ impl Snapshot {
         {
             return (hits, Engine::Hnsw);
         }
-        (self.scan(&probe, k, filter), Engine::Exact)
+        (self.scan(&probe, k, passing, filter), Engine::Exact)
+    }
+
+    /// The `k` nearest of those that pass, nearest first, by comparing every one of them.
+    #[must_use]
+    pub fn exactly(&self, query: &Vector, k: usize, filter: &dyn Fn(Key) -> bool) -> Vec<Hit> {
+        self.scan(&Probe::new(query), k, self.keys, filter)
     }
 
     /// The cosine of every slot's vector; −1 where there is none.
@@ -179,31 +195,63 @@ impl Snapshot {
         for slot in &*self.fresh {
             seen.add(*slot);
         }
-        let passes = |slot: u32| self.holders_of(slot).iter().any(filter);
-        let sight = SIGHT.max(k.saturating_mul(SIGHT_PER_HIT));
+        let passes = |slot: u32| self.holders_of(slot).any(filter);
+        let sight = SIGHT.max(k);
         let k = k.min(passing);
         let budget = if passing * 2 < self.keys { self.held / GIVE_UP } else { usize::MAX };
         let walk = Walk { sight, budget, wanted: &passes };
         let found = graph.walk(&self.rows, &probe.bytes, &walk, &mut seen)?;
-        let slots = found.into_iter().map(|near| near.slot).chain(self.fresh.iter().copied());
-        let hits = slots.flat_map(|slot| self.hits(slot, self.rows.cosine(slot, probe)));
+        let slots: Vec<u32> = self.fresh.iter().copied().collect();
+        let similarities = self.rows.similarities_of(probe, &slots);
+        let similarities = slots.iter().copied().zip(similarities.iter().copied());
+        let mut slots = nearest_slots(similarities, k, probe.margin(), &passes);
+        slots.extend(found.into_iter().map(|near| near.slot));
+        let hits = slots.into_iter().flat_map(|slot| self.hits(slot, self.rows.cosine(slot, probe)));
         let hits = first(hits.filter(|hit| filter(hit.key)).collect(), k);
         // What passes may sit where the walk does not go; then every one is compared.
         (hits.len() >= k).then_some(hits)
     }
 
-    fn scan(&self, probe: &Probe, k: usize, filter: &dyn Fn(Key) -> bool) -> Vec<Hit> {
-        let passing: Vec<u32> =
-            self.held().filter(|slot| self.holders_of(*slot).iter().any(filter)).collect();
-        let hits = |slot: u32, cosine: f64| self.hits(slot, cosine).filter(|hit| filter(hit.key));
-        let hits: Vec<Hit> = if passing.len() * 2 < self.held {
-            passing.into_iter().flat_map(|slot| hits(slot, self.rows.cosine(slot, probe))).collect()
-        } else {
-            let cosines = self.rows.cosines(probe);
-            passing.into_iter().flat_map(|slot| hits(slot, f64::from(cosines[slot as usize]))).collect()
-        };
-        first(hits, k)
+    /// Compares those that pass: when few do, exactly; else all by their bytes, then exactly those that may be among the
+    /// `k` nearest.
+    fn scan(&self, probe: &Probe, k: usize, passing: usize, filter: &dyn Fn(Key) -> bool) -> Vec<Hit> {
+        let k = k.min(self.keys);
+        if k == 0 {
+            return Vec::new();
+        }
+        if passing.saturating_mul(FEW) < self.keys {
+            let passing = self.held().filter(|slot| self.holders_of(*slot).any(filter));
+            let hits = passing.flat_map(|slot| self.hits(slot, self.rows.cosine(slot, probe)));
+            return first(hits.filter(|hit| filter(hit.key)).collect(), k);
+        }
+        let similarities = self.rows.similarities(probe);
+        let similarities = (0..).zip(similarities.iter().copied());
+        let passes = |slot: u32| self.holders_of(slot).any(filter);
+        let slots = nearest_slots(similarities, k, probe.margin(), &passes).into_iter();
+        let hits = slots.flat_map(|slot| self.hits(slot, self.rows.cosine(slot, probe)));
+        first(hits.filter(|hit| filter(hit.key)).collect(), k)
     }
+}
+
+/// Of slots and their cosines by bytes, those that pass and may be among the `k` nearest when such a cosine may be off by
+/// the margin.
+fn nearest_slots(
+    similarities: impl Iterator<Item = (u32, f32)> + Clone,
+    k: usize,
+    margin: f32,
+    passes: &dyn Fn(u32) -> bool,
+) -> Vec<u32> {
+    let mut best = Best::new(k);
+    for (slot, similarity) in similarities.clone() {
+        let near = Near { similarity, slot };
+        if best.takes(near) && passes(slot) {
+            best.put(near);
+        }
+    }
+    // Both the `k`th of these and whoever takes its place may be off, in opposite directions.
+    let bar = best.worst().map_or(f32::MIN, |worst| worst.similarity - 2.0 * margin);
+    let candidates = similarities.filter(|(slot, similarity)| *similarity >= bar && passes(*slot));
+    candidates.map(|(slot, _)| slot).collect()
 }
 
 /// The `k` best of these, in order.

@@ -205,6 +205,12 @@ impl NodeMachine {
         self.membership.directory.as_ref().map_or(0, foa_capability::Directory::online)
     }
 
+    /// Goes on with what the directory put off, at most so many steps of about a millisecond, and says how many are left.
+    /// Nothing is wrong if nobody ever calls it; questions about many agents are answered faster if somebody does.
+    pub fn upkeep(&mut self, steps: usize) -> usize {
+        self.membership.directory.as_mut().map_or(0, |directory| directory.maintain(steps))
+    }
+
     /// Whether nothing is being worked on: no agent thinks, no job is open.
     #[must_use]
     pub fn idle(&self) -> bool {

@@ -27,6 +27,9 @@ use crate::store::StoreError;
 const GOODBYE: Duration = Duration::from_secs(3);
 /// Messages and answers taken in one turn, at most, before what they wrote goes to the disk.
 const TURN: usize = 8;
+/// After so long without anything to do, the directory goes on with what it put off, in this many steps at a time.
+const QUIET: Duration = Duration::from_millis(1);
+const UPKEEP: usize = 4;
 /// How often artifacts that nobody needs are looked for.
 const EXPIRE: Duration = Duration::from_secs(600);
 
@@ -48,6 +51,7 @@ enum Woken {
     Told(Told),
     Disk(Option<Result<News, StoreError>>),
     Expiry,
+    Quiet,
     Closed,
 }
 
@@ -134,12 +138,14 @@ impl Shell {
         let mut expiry = tokio::time::interval(EXPIRE);
         loop {
             let wake = self.wake();
+            let is_behind = self.parts.machine.upkeep(0) > 0;
             let mut next = Some(tokio::select! {
                 one = arrivals.recv() => Woken::arrived(one),
                 message = told.recv() => Woken::told(message),
                 news = self.parts.journal.news() => Woken::Disk(news),
                 Some(addresses) = mover.addresses_changed() => Woken::Told(Told::Input(Input::Reachable(addresses))),
                 _ = expiry.tick() => Woken::Expiry,
+                () = tokio::time::sleep(QUIET), if is_behind => Woken::Quiet,
                 () = tokio::time::sleep_until(wake) => Woken::Told(Told::Input(Input::Tick)),
             });
             // What has arrived by now belongs to the same turn, so that one flush serves all of it.
@@ -159,6 +165,9 @@ impl Shell {
                     }
                     Woken::Disk(news) => self.disk(news).await?,
                     Woken::Expiry => self.expire(),
+                    Woken::Quiet => {
+                        self.parts.machine.upkeep(UPKEEP);
+                    }
                     Woken::Closed => return Ok(()),
                 }
                 room -= 1;
