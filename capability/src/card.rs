@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use self::derived::Derived;
-use crate::digest;
+use self::kept::Kept;
 use crate::lexical;
 use crate::model::ModelId;
 use crate::policy::Policy;
@@ -24,6 +24,7 @@ use crate::skills::{self, Bloom, MAX_SKILLS, Skill};
 use crate::vector::{InvalidVector, Quantised, Vector};
 
 mod derived;
+mod kept;
 
 /// The extension under which a card carries its capability vector.
 pub const EXTENSION: &str = "urn:foa:capability-vector:1";
@@ -165,28 +166,30 @@ pub struct Decoded {
 }
 
 /// A signed agent card with a capability vector: A2A 1.0 JSON on the wire. Cheap to clone; never changes, so what follows
-/// from it (its hash, whether its signature holds) is worked out once.
+/// from it (its hash, whether its signature holds) is worked out once. Small in memory: its JSON is kept deflated.
 #[derive(Clone)]
 pub struct AgentCard(Arc<Content>);
 
 struct Content {
-    json: Value,
-    name: String,
-    description: String,
-    skills: Vec<Skill>,
+    kept: Kept,
+    /// Bytes as JSON.
+    size: usize,
+    name: Box<str>,
+    description: Box<str>,
+    skills: Box<[Skill]>,
     capability: Capability,
     derived: Derived,
 }
 
 impl PartialEq for AgentCard {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0) || self.0.json == other.0.json
+        Arc::ptr_eq(&self.0, &other.0) || self.json() == other.json()
     }
 }
 
 impl fmt::Debug for AgentCard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "AgentCard({})", self.0.json)
+        write!(f, "AgentCard({})", self.json())
     }
 }
 
@@ -281,7 +284,7 @@ impl AgentCard {
         capability.skills = Bloom::of(&[]);
         capability.retired = true;
         capability.until = Some(until);
-        let mut json = self.0.json.clone();
+        let mut json = self.json();
         json["version"] = format!("{}.{version}", capability.boot).into();
         json["skills"] = Value::Array(Vec::new());
         *params_mut(&mut json).ok_or(InvalidCard::NoExtension)? = to_value(&capability);
@@ -301,8 +304,8 @@ impl AgentCard {
         let card = Self::try_from(json)?;
         // The signature was just made; nothing could be learnt from checking it.
         let (derived, size) = (&card.0.derived, card.size());
-        derived.hash.get_or_init(|| hash(&payload));
-        derived.verified.get_or_init(|| within_limit(size)).clone()?;
+        derived.hash.get_or_init(|| hash(&payload).into());
+        derived.verified.get_or_init(|| within_limit(size).map_err(Box::new)).clone().map_err(|e| *e)?;
         card.vectors()?;
         Ok(card)
     }
@@ -313,17 +316,18 @@ impl AgentCard {
     /// # Errors
     /// What is wrong with it.
     pub fn verify(&self) -> Result<(), InvalidCard> {
-        self.0.derived.verified.get_or_init(|| self.check()).clone()
+        self.0.derived.verified.get_or_init(|| self.check().map_err(Box::new)).clone().map_err(|e| *e)
     }
 
     fn check(&self) -> Result<(), InvalidCard> {
         within_limit(self.size())?;
         let agent = self.agent();
-        let payload = jws::payload(&self.0.json);
-        self.0.derived.hash.get_or_init(|| hash(&payload));
+        let json = self.json();
+        let payload = jws::payload(&json);
+        self.0.derived.hash.get_or_init(|| hash(&payload).into());
         let mut outcome = InvalidCard::Unsigned;
         // Others may have signed it too; the node's own signature is the one that counts.
-        let entries = self.0.json.get("signatures").and_then(Value::as_array);
+        let entries = json.get("signatures").and_then(Value::as_array);
         for entry in entries.into_iter().flatten().take(MAX_SIGNATURES) {
             let Ok(signature) = AgentCardSignature::deserialize(entry) else { continue };
             outcome = match jws::verify_payload(&payload, &signature) {
@@ -373,51 +377,27 @@ impl AgentCard {
 
     /// The card as it crosses the wire.
     #[must_use]
-    pub fn json(&self) -> &Value {
-        &self.0.json
+    pub fn json(&self) -> Value {
+        self.0.kept.json(&self.0.capability)
     }
 
     /// Bytes of the card as JSON.
     #[must_use]
     pub fn size(&self) -> usize {
-        *self.0.derived.size.get_or_init(|| serde_json::to_vec(&self.0.json).map_or(usize::MAX, |b| b.len()))
+        self.0.size
     }
 
     /// Hash of the card's content without signatures, as lower-case hex of SHA-256.
     #[must_use]
     pub fn hash(&self) -> &str {
-        self.0.derived.hash.get_or_init(|| hash(&jws::payload(&self.0.json)))
-    }
-
-    /// What it adds to the digest of a directory.
-    pub(crate) fn digest_line(&self) -> &str {
-        self.0.derived.digest_line.get_or_init(|| digest::line(self))
+        self.0.derived.hash.get_or_init(|| hash(&jws::payload(&self.json())).into())
     }
 
     /// The vectors, decoded: one of the description and one of each skill, and that of the Spec.
     ///
     /// # Errors
     /// When one has not the model's dimension or is not of unit length.
-    pub fn vectors(&self) -> Result<&Decoded, InvalidCard> {
-        self.0.derived.vectors.get_or_init(|| self.decode()).as_ref().map_err(Clone::clone)
-    }
-
-    /// Ids and tags of its skills, lower case: what they can be required by.
-    #[must_use]
-    pub fn skill_keys(&self) -> &BTreeSet<String> {
-        self.0.derived.keys.get_or_init(|| skills::keys(&self.0.skills))
-    }
-
-    /// The texts it is found by, each as its words.
-    pub(crate) fn words(&self) -> &[Vec<String>] {
-        self.0.derived.words.get_or_init(|| {
-            let head = format!("{}. {}", self.name(), self.description());
-            let of_skill = |s: &Skill| format!("{} {} {}", s.id, s.tags.join(" "), s.text());
-            lexical::words(std::iter::once(head).chain(self.skills().iter().map(of_skill)))
-        })
-    }
-
-    fn decode(&self) -> Result<Decoded, InvalidCard> {
+    pub fn vectors(&self) -> Result<Decoded, InvalidCard> {
         let model = &self.0.capability.model;
         let read = |of: &str, q: &Quantised| {
             let invalid = |source| InvalidCard::Vector { of: of.to_owned(), model: model.clone(), source };
@@ -431,6 +411,23 @@ impl AgentCard {
         let own = own.map(|v| read(&v.of, &v.vector).map(|x| (v.of.clone(), x))).collect::<Result<_, _>>()?;
         let spec = self.0.capability.spec.as_ref().map(|q| read("spec", q)).transpose()?;
         Ok(Decoded { own, spec })
+    }
+
+    /// Ids and tags of its skills, lower case: what they can be required by.
+    #[must_use]
+    pub fn skill_keys(&self) -> &BTreeSet<String> {
+        self.0.derived.keys.get_or_init(|| skills::keys(&self.0.skills))
+    }
+
+    /// The texts it is found by, each as its words.
+    pub(crate) fn words(&self) -> Vec<Vec<String>> {
+        let lines = self.0.derived.words.get_or_init(|| {
+            let head = format!("{}. {}", self.name(), self.description());
+            let of_skill = |s: &Skill| format!("{} {} {}", s.id, s.tags.join(" "), s.text());
+            let texts = lexical::words(std::iter::once(head).chain(self.skills().iter().map(of_skill)));
+            texts.iter().map(|words| words.join(" ")).collect::<Vec<_>>().join("\n").into()
+        });
+        lines.split('\n').map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
     }
 }
 
@@ -484,13 +481,17 @@ impl TryFrom<Value> for AgentCard {
             return Err(InvalidCard::Field { field: "capability vector", problem });
         }
         let derived = Derived::default();
-        Ok(Self(Arc::new(Content { json, name, description, skills, capability, derived })))
+        let size = serde_json::to_vec(&json).map_or(usize::MAX, |bytes| bytes.len());
+        let kept = Kept::new(json, &capability);
+        let (name, description) = (name.into(), description.into());
+        let skills = skills.into_boxed_slice();
+        Ok(Self(Arc::new(Content { kept, size, name, description, skills, capability, derived })))
     }
 }
 
 impl Serialize for AgentCard {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.json.serialize(serializer)
+        self.json().serialize(serializer)
     }
 }
 

@@ -101,7 +101,7 @@ const VECTOR: &str = "vector";
 
 /// A card in the two parts patches are made of.
 fn split(card: &AgentCard) -> Option<Map<String, Value>> {
-    let mut json = card.json().clone();
+    let mut json = card.json();
     let vector = params_mut(&mut json)?.take();
     json.as_object_mut()?.remove("signatures");
     Some(Map::from_iter([(CARD.to_owned(), json), (VECTOR.to_owned(), vector)]))

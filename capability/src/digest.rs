@@ -74,7 +74,7 @@ fn short(hash: &str) -> &str {
 }
 
 /// What the hash of a bucket is made of, for one card.
-pub(crate) fn line(card: &AgentCard) -> String {
+fn line(card: &AgentCard) -> String {
     let (boot, version) = card.order();
     format!("{} {boot} {version} {}\n", card.agent(), short(card.hash()))
 }
@@ -147,7 +147,7 @@ impl Bucket {
         }
         let mut hasher = Sha256::new();
         for card in self.cards.values() {
-            hasher.update(card.digest_line());
+            hasher.update(line(card));
         }
         hasher.finalize().iter().take(8).map(|b| format!("{b:02x}")).collect()
     }

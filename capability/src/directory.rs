@@ -158,14 +158,14 @@ impl Entry {
 
     /// The agent's vectors and what each stands for.
     #[must_use]
-    pub fn vectors(&self) -> &[(String, Vector)] {
-        self.card.vectors().map_or(&[], |decoded| &decoded.own)
+    pub fn vectors(&self) -> Vec<(String, Vector)> {
+        self.card.vectors().map(|decoded| decoded.own).unwrap_or_default()
     }
 
     /// The vector of its Spec.
     #[must_use]
-    pub fn spec(&self) -> Option<&Vector> {
-        self.card.vectors().ok()?.spec.as_ref()
+    pub fn spec(&self) -> Option<Vector> {
+        Vector::try_from(self.card.capability().spec.as_ref()?).ok()
     }
 
     /// Ids and tags of its skills, lower case.
@@ -339,7 +339,8 @@ impl Directory {
         if equivocates && known.is_some_and(|k| card.hash() > k.hash()) {
             return Err(Rejected::Equivocation);
         }
-        if is_new && self.of_node.get(card.agent().node()).is_some_and(|known| *known >= MAX_AGENTS_PER_NODE) {
+        if is_new && self.of_node.get(card.agent().node()).is_some_and(|known| *known >= MAX_AGENTS_PER_NODE)
+        {
             return Err(Rejected::TooMany);
         }
         let agent = card.agent().clone();
@@ -377,7 +378,7 @@ impl Directory {
         for (part, own) in (0..).zip(vectors) {
             self.vectors.insert(key(part), &own.vector);
         }
-        self.lexical.insert(agent, card.words());
+        self.lexical.insert(agent, &card.words());
         (0..).zip(vectors).filter_map(|(part, _)| self.vectors.slot(key(part))).collect()
     }
 
@@ -474,8 +475,9 @@ impl Directory {
             }
         }
         let of_node = &self.of_node;
-        self.nodes
-            .retain(|id, heard| heard.presence.online || now.since(heard.at) < CARD_TTL || of_node.contains_key(id));
+        self.nodes.retain(|id, heard| {
+            heard.presence.online || now.since(heard.at) < CARD_TTL || of_node.contains_key(id)
+        });
     }
 
     /// What is known of an agent.

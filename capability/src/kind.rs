@@ -91,7 +91,8 @@ impl<T> Shared<T> {
     }
 
     fn each<U: Clone>(&self, none: &U, of: impl Fn(&T) -> U) -> Vec<U> {
-        let of = |place: &Option<(T, usize)>| place.as_ref().map_or_else(|| none.clone(), |(thing, _)| of(thing));
+        let of =
+            |place: &Option<(T, usize)>| place.as_ref().map_or_else(|| none.clone(), |(thing, _)| of(thing));
         self.things.iter().map(of).collect()
     }
 }

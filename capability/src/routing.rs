@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use foa_wire::{AgentId, Time};
 
-use crate::card::AgentCard;
 use crate::directory::{Directory, Entry, Row};
 use crate::index::Probe;
 use crate::kind::Terms;
@@ -14,7 +13,6 @@ use crate::policy::{self, Policy};
 use crate::profile::Effects;
 use crate::route::{Candidate, Engine, Factors, Loser, LostBy, MAX_LOSERS, Query, Routed, Unmet};
 use crate::score::Weights;
-use crate::vector::Vector;
 
 /// Above the index's crossing, so many vectors for each candidate wanted are scored: an agent has several, and the
 /// other factors may turn their order.
@@ -92,7 +90,7 @@ impl Directory {
                 break;
             }
             let Some((agent, entry)) = self.numbered(next.number) else { continue };
-            let found = self.factors(query, agent, entry, lexical.of(next.number), now);
+            let found = self.factors(query, agent, entry, near, lexical.of(next.number), now);
             kept.push(Reverse(Most { alpha: found.alpha(), ..next }));
             factors.insert(next.number, found);
             if kept.len() > wanted
@@ -188,9 +186,17 @@ impl Directory {
         reasons
     }
 
-    fn factors(&self, query: &Query, agent: &AgentId, entry: &Entry, lexical: f64, now: Time) -> Factors {
+    fn factors(
+        &self,
+        query: &Query,
+        agent: &AgentId,
+        entry: &Entry,
+        near: &Nearness<'_>,
+        lexical: f64,
+        now: Time,
+    ) -> Factors {
         let offer = &entry.card.capability().offer;
-        let (of, cosine) = best_vector(entry.card(), &query.vector);
+        let (of, cosine) = near.best_vector(entry);
         Factors {
             similarity: self.weights.similarity(cosine, lexical),
             best_vector: of.to_owned(),
@@ -199,7 +205,7 @@ impl Directory {
             resources: self.weights.resources(&query.needs, offer),
             price: self.weights.price(offer.expected_price(), query.budget),
             load: self.weights.load(self.load(agent).queue, offer.concurrency),
-            spec: Weights::spec(query.spec.as_ref(), entry.spec()),
+            spec: Weights::spec(query.spec.as_ref(), query.spec.as_ref().and_then(|_| entry.spec()).as_ref()),
             reputation: self.reputation.factor(agent, &query.vector, now),
         }
     }
@@ -341,9 +347,27 @@ impl<'a> Nearness<'a> {
         if let Some(known) = self.kinds.as_ref().and_then(|kinds| kinds.get(kind as usize)) {
             return *known;
         }
-        let slots = self.directory.kinds.get(kind).map_or(&[][..], |kind| &kind.slots);
-        let cosines = slots.iter().map(|slot| self.directory.vectors.cosine(*slot, &self.probe));
+        let cosines = self.slots(number).iter().map(|slot| self.directory.vectors.cosine(*slot, &self.probe));
         cosines.fold(-1.0, f64::max)
+    }
+
+    /// The nearest of an agent's vectors and its cosine; earlier ones win ties.
+    fn best_vector<'b>(&self, entry: &'b Entry) -> (&'b str, f64) {
+        let slots = self.slots(entry.number).iter();
+        let cosines = slots.map(|slot| self.directory.vectors.cosine(*slot, &self.probe));
+        let mut best = ("description", -1.0);
+        for (own, cosine) in entry.card().capability().vectors.iter().zip(cosines) {
+            if cosine > best.1 {
+                best = (&own.of, cosine);
+            }
+        }
+        best
+    }
+
+    /// Where an agent's vectors are.
+    fn slots(&self, number: u32) -> &[u32] {
+        let kind = self.directory.rows()[number as usize].kind;
+        self.directory.kinds.get(kind).map_or(&[][..], |kind| &kind.slots)
     }
 
     /// The cosine, at least 0; 0 too for vectors of another model, which cannot be compared and have no slots.
@@ -407,18 +431,6 @@ fn requirement(reason: &LostBy) -> String {
 
 fn nearest_first(a: &Loser, b: &Loser) -> Ordering {
     b.similarity.total_cmp(&a.similarity).then_with(|| a.agent.cmp(&b.agent))
-}
-
-/// The nearest of an agent's vectors and its cosine; earlier ones win ties.
-fn best_vector<'a>(card: &'a AgentCard, task: &Vector) -> (&'a str, f64) {
-    let mut best = ("description", -1.0);
-    for (of, vector) in card.vectors().map_or(&[][..], |decoded| &decoded.own) {
-        let cosine = vector.cosine(task);
-        if cosine > best.1 {
-            best = (of, cosine);
-        }
-    }
-    best
 }
 
 impl Factors {

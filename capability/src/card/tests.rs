@@ -14,7 +14,7 @@ fn golden_card() {
 #[test]
 fn a_card_survives_the_wire_with_what_others_wrote_in_it() {
     let original = card(&profile("calc"), 1, (7, 3), [3.0, 4.0, 0.0]);
-    let mut json = original.json().clone();
+    let mut json = original.json();
     json["iconUrl"] = "https://example.org/icon.svg".into();
     json["capabilities"]["extensions"]
         .as_array_mut()
@@ -34,13 +34,13 @@ fn a_card_survives_the_wire_with_what_others_wrote_in_it() {
 fn every_change_breaks_the_signature() {
     let card = card(&profile("calc"), 1, (7, 3), [3.0, 4.0, 0.0]);
     for pointer in ["/description", "/capabilities/extensions/0/params/version", "/skills/0/name"] {
-        let mut json = card.json().clone();
+        let mut json = card.json();
         let place = json.pointer_mut(pointer).unwrap();
         *place = if place.is_number() { 9.into() } else { "changed".into() };
         let changed = AgentCard::try_from(json).unwrap();
         assert!(matches!(changed.verify(), Err(InvalidCard::Signature { .. })), "{pointer} can be changed");
     }
-    let mut json = card.json().clone();
+    let mut json = card.json();
     json.as_object_mut().unwrap().remove("signatures");
     assert_eq!(AgentCard::try_from(json.clone()).unwrap().verify(), Err(InvalidCard::Unsigned));
 
@@ -53,7 +53,7 @@ fn every_change_breaks_the_signature() {
 
 #[test]
 fn refuses_json_that_is_no_card() {
-    let good = card(&profile("calc"), 1, (7, 3), [3.0, 4.0, 0.0]).json().clone();
+    let good = card(&profile("calc"), 1, (7, 3), [3.0, 4.0, 0.0]).json();
     let mut many = good.clone();
     many["skills"] = json!(vec![skill("s", "d"); MAX_SKILLS + 1]);
     let mut bad_model = good.clone();
@@ -129,4 +129,25 @@ fn a_retirement_is_newer_and_holds_until_its_end() {
     assert_eq!(old.capability().expires(), Time::from_millis(NOW.as_millis() + 86_400_000));
     let delta = CardDelta::between(&old, &retired).unwrap();
     assert_eq!(delta.apply(&old).unwrap(), retired);
+}
+
+#[test]
+fn a_card_keeps_its_json_to_the_letter() {
+    let mut spec = profile("calc");
+    spec.spec = Some("never guesses".to_owned());
+    let own = card(&spec, 1, (7, 3), [3.0, 4.0, 0.0]);
+    let mut foreign = own.json();
+    // Fields of other ecosystems, and numbers that text need not keep.
+    foreign["provider"] =
+        serde_json::json!({ "weight": 0.1 + 0.2, "tiny": 5e-324, "deep": [[null, {}], "ü"] });
+    for json in [own.json(), foreign] {
+        let read = AgentCard::try_from(json.clone()).unwrap();
+        assert_eq!(read.json(), json);
+        assert_eq!(read.size(), serde_json::to_vec(&json).unwrap().len());
+        assert!(matches!(read.0.kept, kept::Kept::Packed(_)));
+    }
+    // A vector that is not written the way we write it stays as it was written.
+    let mut odd = own.json();
+    params_mut(&mut odd).unwrap()["vectors"][0]["unknown"] = 1.into();
+    assert_eq!(AgentCard::try_from(odd.clone()).unwrap().json(), odd);
 }

@@ -10,7 +10,7 @@ use crate::card::AgentCard;
 use crate::testing::{NOW, SECOND, agent, card, directory, model, node, online, profile};
 
 fn resigned(card: &AgentCard, seed: u8, change: impl FnOnce(&mut serde_json::Value)) -> AgentCard {
-    let mut json = card.json().clone();
+    let mut json = card.json();
     change(&mut json);
     let (id, key) = node(seed);
     json["signatures"] = json!([foa_wire::jws::sign_detached(&json, &id, &key)]);
@@ -39,7 +39,7 @@ fn the_newest_card_stays_and_every_refusal_is_counted_by_name() {
     let short = |json: &mut serde_json::Value| params(json)["vectors"][0]["q"] = "fw==".into();
     let none = |json: &mut serde_json::Value| params(json)["vectors"] = json!([]);
     let late = |json: &mut serde_json::Value| params(json)["issued"] = json!(NOW + 2 * CLOCK_SKEW);
-    let mut forged = other.json().clone();
+    let mut forged = other.json();
     forged["description"] = "does everything".into();
     let expired = directory.apply(other.clone(), NOW + CARD_TTL);
     assert_eq!(expired, Err(Rejected::Expired));

@@ -10,8 +10,8 @@ use super::{Hit, Key};
 use crate::route::Engine;
 use crate::vector::Vector;
 
-/// Fewest rows kept in sight of a walk. Measured: at 100 000 clustered vectors this finds 99 of the 100 nearest in 100.
-const SIGHT: usize = 72;
+/// Fewest rows kept in sight of a walk; measured at 100 000 clustered vectors.
+const SIGHT: usize = 40;
 /// What a walk compares for each row in sight, against comparing rows one after the other.
 const WALKING: usize = 8;
 /// When fewer than one in so many pass, only they are compared.
@@ -94,6 +94,8 @@ pub struct Snapshot {
     /// Rows the graph does not know yet: compared one by one beside it.
     pub(super) fresh: Arc<BTreeSet<u32>>,
     pub(super) crossing: usize,
+    /// Fewest rows kept in sight of a walk.
+    sight: usize,
     /// How many keys there are.
     pub(super) keys: usize,
     /// How many rows somebody holds.
@@ -108,9 +110,15 @@ impl Snapshot {
             graph: None,
             fresh: Arc::default(),
             crossing,
+            sight: SIGHT,
             keys: 0,
             held: 0,
         }
+    }
+
+    /// Keeps at least so many vectors in sight of a search: the more, the surer and the slower.
+    pub fn look(&mut self, sight: usize) {
+        self.sight = sight;
     }
 
     /// Which way a search over so many vectors that pass its filter would go: comparing those, or walking past others too.
@@ -196,7 +204,7 @@ impl Snapshot {
             seen.add(*slot);
         }
         let passes = |slot: u32| self.holders_of(slot).any(filter);
-        let sight = SIGHT.max(k);
+        let sight = self.sight.max(k);
         let k = k.min(passing);
         let budget = if passing * 2 < self.keys { self.held / GIVE_UP } else { usize::MAX };
         let walk = Walk { sight, budget, wanted: &passes };

@@ -48,8 +48,7 @@ fn clustered(count: usize, numbers: &mut Numbers, centres: &[Vec<f32>], index: &
 
 /// The `k` nearest by comparing all.
 fn exactly(index: &Vectors, query: &Vector, k: usize, filter: &dyn Fn(Key) -> bool) -> Vec<Hit> {
-    let exact = Snapshot { graph: None, ..index.snapshot() };
-    exact.nearest(query, k, usize::MAX, filter).0
+    index.snapshot().exactly(query, k, filter)
 }
 
 /// Recall@10 and how many of the searches walked.
@@ -91,6 +90,32 @@ fn a_scan_finds_what_comparing_one_by_one_finds() {
             assert!((hit.cosine - cosine).abs() < 1e-5, "{hit:?}, wanted {cosine}");
         }
         assert_eq!(hits[0].key, key(wanted[0].1 as usize));
+    }
+}
+
+#[test]
+fn a_scan_by_bytes_misses_nobody_who_is_nearer_exactly() {
+    let mut numbers = Numbers(9);
+    let centre = numbers.raw(DIMENSION);
+    let mut index = Vectors::default();
+    // So close together that their bytes hardly differ.
+    let vectors: Vec<Vector> = (0..2_000).map(|_| numbers.near(&centre, 0.02)).collect();
+    for (i, vector) in vectors.iter().enumerate() {
+        index.insert(key(i), &vector.quantise());
+    }
+    for one_in in [1, 3, 50] {
+        let passes = |k: Key| k.agent.is_multiple_of(one_in);
+        for _ in 0..20 {
+            let query = numbers.near(&centre, 0.02);
+            let mut wanted: Vec<Hit> = (0..2_000)
+                .map(key)
+                .filter(|k| passes(*k))
+                .map(|k| Hit { key: k, cosine: index.cosine(index.slot(k).unwrap(), &Probe::new(&query)) })
+                .collect();
+            wanted.sort_by(Hit::order);
+            wanted.truncate(7);
+            assert_eq!(index.search(&query, 7, &passes), wanted);
+        }
     }
 }
 

@@ -236,9 +236,12 @@ fn the_best_are_those_that_scoring_everybody_finds() {
     {
         let query = Query { budget, limit, ..Query::new(text, vector([0.95, 0.05, 0.0])) };
         let words = directory.lexical.scores(&query.text);
+        let near = Nearness::new(&directory, &query, 0);
         let passing = directory.agents.iter().filter(|(id, e)| directory.refusals(&query, id, e).is_empty());
         let mut all: Vec<_> = passing
-            .map(|(id, e)| (directory.factors(&query, id, e, words.of(e.number), NOW).alpha(), id.clone()))
+            .map(|(id, e)| {
+                (directory.factors(&query, id, e, &near, words.of(e.number), NOW).alpha(), id.clone())
+            })
             .collect();
         all.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
         all.truncate(limit);

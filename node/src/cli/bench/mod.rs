@@ -6,11 +6,14 @@ use std::time::Duration;
 use crate::exit::Failure;
 
 mod jobs;
+mod routing;
 mod store;
 
-/// Measure this machine: its disk, and how many jobs it carries
+/// Measure this machine: its disk, how many jobs it carries, and how fast it finds who fits
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  foa bench jobs --in-flight 16\n  foa bench store --dir /var/lib/foa")]
+#[command(
+    after_help = "Example:\n  foa bench jobs --in-flight 16\n  foa bench store --dir /var/lib/foa\n  foa bench routing --agents 10000"
+)]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
@@ -20,11 +23,15 @@ pub(super) struct Args {
 enum Command {
     Jobs(jobs::Args),
     Store(store::Args),
+    Routing(routing::Args),
 }
 
 pub(super) async fn run(args: Args) -> Result<ExitCode, Failure> {
     match args.command {
         Command::Jobs(args) => jobs::run(args).await,
+        Command::Routing(args) => {
+            tokio::task::spawn_blocking(move || routing::run(&args)).await.expect("measuring does not panic")
+        }
         Command::Store(args) => {
             tokio::task::spawn_blocking(move || store::run(&args)).await.expect("measuring does not panic")
         }

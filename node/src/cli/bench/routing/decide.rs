@@ -29,7 +29,7 @@ pub(super) struct Decided {
 }
 
 /// A directory of all agents of a workload.
-pub(super) fn fill(workload: &Workload, agents: usize) -> (Directory, Duration, Duration) {
+fn fill(workload: &Workload, agents: usize) -> (Directory, Duration, Duration) {
     let mut directory = Directory::new(workload::model(), None);
     let mut keeping = Duration::ZERO;
     for agent in 0..agents {
@@ -45,7 +45,7 @@ pub(super) fn fill(workload: &Workload, agents: usize) -> (Directory, Duration, 
 }
 
 /// Fills a directory and asks it.
-pub(super) fn measure(workload: &Workload, agents: usize, tasks: usize) -> (Directory, Decided) {
+pub(super) fn measure(workload: &Workload, agents: usize, tasks: usize) -> Decided {
     let before = resident();
     let (directory, keeping, linking) = fill(workload, agents);
     let after = resident();
@@ -56,7 +56,7 @@ pub(super) fn measure(workload: &Workload, agents: usize, tasks: usize) -> (Dire
     };
     let mut all = ask(&directory, workload, tasks, &open);
     let mut policy = ask(&directory, workload, tasks, &granted);
-    let decided = Decided {
+    Decided {
         agents,
         mean_ms: all.mean(),
         p50_ms: all.quantile(500),
@@ -69,16 +69,10 @@ pub(super) fn measure(workload: &Workload, agents: usize, tasks: usize) -> (Dire
         bytes_per_agent: before
             .zip(after)
             .map(|(before, after)| after.saturating_sub(before) as f64 / agents as f64),
-    };
-    (directory, decided)
+    }
 }
 
-fn ask(
-    directory: &Directory,
-    workload: &Workload,
-    tasks: usize,
-    with: &dyn Fn(Query) -> Query,
-) -> Times {
+fn ask(directory: &Directory, workload: &Workload, tasks: usize, with: &dyn Fn(Query) -> Query) -> Times {
     let mut times = Times::default();
     for number in 0..tasks {
         let query = with(workload.query(number));

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use cpu_time::ThreadTime;
 use foa_capability::index::{HnswRs, Index as _, Key, Snapshot, Vectors};
 use foa_capability::{Engine, Vector};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::Times;
 use super::workload::{Numbers, Workload};
@@ -14,8 +14,11 @@ use super::workload::{Numbers, Workload};
 /// Nearest wanted, as in recall@10.
 pub(super) const WANTED: usize = 10;
 
+/// Tasks that are answered in the plain way; it takes long and always the same.
+const PLAIN: usize = 50;
+
 /// One way to search, over so many vectors.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Measured {
     pub(super) agents: usize,
     pub(super) engine: String,
@@ -70,14 +73,12 @@ impl Stopwatch {
 }
 
 /// Builds the bare index over a workload; says how long it took.
-pub(super) fn build(workload: &Workload, agents: usize, progress: &dyn Fn(usize)) -> (Vectors, Duration) {
+pub(super) fn build(workload: &Workload, agents: usize) -> (Vectors, Duration) {
     let (mut index, watch) = (Vectors::default(), Stopwatch::start());
     for agent in 0..agents {
         index.insert(key(agent), &workload.vector(agent, 0).quantise());
     }
-    while index.maintain(1_000) > 0 {
-        progress(agents);
-    }
+    while index.maintain(1_000) > 0 {}
     (index, watch.read())
 }
 
@@ -104,16 +105,50 @@ impl Truth {
         measured(agents, "exact scan", 1.0, &mut self.times, Duration::ZERO)
     }
 
-    /// Our graph.
-    pub(super) fn ours(&self, agents: usize, index: &Snapshot, built: Duration) -> Measured {
+    /// Every vector compared in the plain way, four bytes a component, one cosine after the other.
+    pub(super) fn plain(&self, workload: &Workload, agents: usize) -> Measured {
+        let received = |agent| Vector::try_from(&workload.vector(agent, 0).quantise());
+        let vectors: Vec<Vector> = (0..agents).filter_map(|agent| received(agent).ok()).collect();
         let (mut times, mut found) = (Times::default(), Vec::new());
-        for task in &self.tasks {
+        for task in self.tasks.iter().take(PLAIN) {
             let watch = Stopwatch::start();
-            let (hits, _) = index.nearest(task, WANTED, agents, &|_| true);
+            let cosines = vectors.iter().map(|vector| vector.cosine(task));
+            let mut all: Vec<(f64, u32)> = cosines.zip(0..).collect();
+            if all.len() > WANTED {
+                all.select_nth_unstable_by(WANTED - 1, |a, b| b.0.total_cmp(&a.0));
+                all.truncate(WANTED);
+            }
             times.0.push(watch.read());
-            found.push(hits.iter().map(|hit| hit.key.agent).collect());
+            found.push(all.into_iter().map(|(_, agent)| agent).collect());
         }
-        measured(agents, "foa", self.recall(&found), &mut times, built)
+        measured(agents, "plain f32 scan", self.recall(&found), &mut times, Duration::ZERO)
+    }
+
+    /// Our graph, as it is used, and keeping ever more in sight.
+    pub(super) fn ours(
+        &self,
+        agents: usize,
+        index: &Snapshot,
+        built: Duration,
+        sights: &[usize],
+    ) -> Vec<Measured> {
+        let mut looking = index.clone();
+        let ask = |name: &str, index: &Snapshot| {
+            let (mut times, mut found) = (Times::default(), Vec::new());
+            for task in &self.tasks {
+                let watch = Stopwatch::start();
+                let (hits, _) = index.nearest(task, WANTED, agents, &|_| true);
+                times.0.push(watch.read());
+                found.push(hits.iter().map(|hit| hit.key.agent).collect());
+            }
+            measured(agents, name, self.recall(&found), &mut times, built)
+        };
+        let mut out = vec![ask("foa", index)];
+        for sight in sights {
+            looking.look(*sight);
+            out.push(ask(&format!("foa ef {sight}"), &looking));
+        }
+        out
     }
 
     /// The library `hnsw_rs`, over the same bytes, keeping ever more in sight until it finds what we find.
@@ -170,8 +205,7 @@ fn measured(agents: usize, engine: &str, recall: f64, times: &mut Times, built: 
 /// Searches that only a share of the vectors pass, spread over all of the space.
 pub(super) fn filtered(index: &Snapshot, agents: usize, tasks: &[Vector], share_passing: f64) -> Filtered {
     let bar = (share_passing * (1_u64 << 32) as f64) as u64;
-    let passes: Vec<bool> =
-        (0..agents).map(|agent| Numbers::new(agent as u64).next() >> 32 < bar).collect();
+    let passes: Vec<bool> = (0..agents).map(|agent| Numbers::new(agent as u64).next() >> 32 < bar).collect();
     let passing = passes.iter().filter(|passes| **passes).count();
     let filter = |key: Key| passes[key.agent as usize];
     let (mut times, mut exact) = (Times::default(), Times::default());

@@ -132,8 +132,10 @@ impl Workload {
             name: format!("a{agent}").parse().expect("a letter and digits are a name"),
             description: self.words(agent % self.clusters, &mut numbers, 18),
             skills: Vec::new(),
-            policies: BTreeSet::from([if agent.is_multiple_of(2) { "gdpr" } else { "us" }]
-                .map(|policy| policy.parse().expect("a plain word is a policy"))),
+            policies: BTreeSet::from(
+                [if agent.is_multiple_of(2) { "gdpr" } else { "us" }]
+                    .map(|policy| policy.parse().expect("a plain word is a policy")),
+            ),
             offer: Offer {
                 price: Money(i64::try_from(numbers.below(100)).expect("small") * 100),
                 concurrency: 4,
@@ -170,9 +172,8 @@ pub(super) fn online() -> Presence {
 
 /// A word of its own for each number.
 fn spell(mut number: usize) -> String {
-    const SYLLABLES: [&str; 16] = [
-        "ka", "lo", "mi", "ne", "ru", "sa", "ti", "vo", "da", "fe", "gu", "ho", "ja", "be", "zu", "pi",
-    ];
+    const SYLLABLES: [&str; 16] =
+        ["ka", "lo", "mi", "ne", "ru", "sa", "ti", "vo", "da", "fe", "gu", "ho", "ja", "be", "zu", "pi"];
     let mut word = String::new();
     loop {
         word.push_str(SYLLABLES[number % 16]);
