@@ -15,13 +15,13 @@ use sha2::{Digest as _, Sha256};
 
 use self::derived::Derived;
 use self::kept::Kept;
-use crate::lexical;
 use crate::model::ModelId;
 use crate::policy::Policy;
 use crate::profile::{AgentProfile, Effects};
 use crate::resources::Offer;
-use crate::skills::{self, Bloom, MAX_SKILLS, Skill};
+use crate::skills::{self, Bloom, MAX_SKILLS, MAX_SKILLS_BY_EXAMPLE, Skill};
 use crate::vector::{InvalidVector, Quantised, Vector};
+use crate::words::words;
 
 mod derived;
 mod kept;
@@ -30,6 +30,8 @@ mod kept;
 pub const EXTENSION: &str = "urn:foa:capability-vector:1";
 /// Most bytes of a card as JSON.
 pub const MAX_CARD_BYTES: usize = 224 * 1024;
+/// Most vectors of a card.
+const MAX_VECTORS: usize = 1 + MAX_SKILLS + MAX_SKILLS_BY_EXAMPLE;
 /// Signatures of a card that are looked at.
 const MAX_SIGNATURES: usize = 4;
 /// How long a card is believed after its issue; liveness is presence, not this.
@@ -62,7 +64,7 @@ pub enum InvalidCard {
     /// The number of vectors is not the number of texts.
     #[error("wanted {wanted} vectors, one for each text of the profile, found {found}")]
     VectorCount {
-        /// One for the description, one per skill, one for the Spec.
+        /// One for the description, one per skill, one per example, one for the Spec.
         wanted: usize,
         /// What was given.
         found: usize,
@@ -93,7 +95,7 @@ pub enum InvalidCard {
 /// A vector and the part of the card it stands for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CardVector {
-    /// `description`, or `skill:` and the skill's id.
+    /// `description`, or `skill:` or `examples:` and the skill's id.
     pub of: String,
     /// The vector.
     #[serde(flatten)]
@@ -111,7 +113,7 @@ pub struct Capability {
     pub version: Version,
     /// The model that made the vectors.
     pub model: ModelId,
-    /// One of the description, one of each skill.
+    /// One of the description, one of each skill, and the middle of the examples of each skill that has some.
     pub vectors: Vec<CardVector>,
     /// The vector of the Spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -159,7 +161,7 @@ impl Capability {
 /// The vectors of a card, ready to compare.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decoded {
-    /// Each with what it stands for: `description`, or `skill:` and the skill's id.
+    /// Each with what it stands for: `description`, or `skill:` or `examples:` and the skill's id.
     pub own: Vec<(String, Vector)>,
     /// That of the Spec.
     pub spec: Option<Vector>,
@@ -213,15 +215,26 @@ impl AgentCard {
         ttl: Duration,
         key: &NodeKey,
     ) -> Result<Self, InvalidCard> {
-        let wanted = 1 + profile.skills.len() + usize::from(profile.spec.is_some());
+        let examples = skills::by_example(&profile.skills).map(|(_, examples)| examples.len()).sum::<usize>();
+        let wanted = 1 + profile.skills.len() + examples + usize::from(profile.spec.is_some());
         if vectors.len() != wanted {
             return Err(InvalidCard::VectorCount { wanted, found: vectors.len() });
         }
         let (skills, _) = skills::trim(profile.skills.clone());
         let of =
             std::iter::once("description".to_owned()).chain(skills.iter().map(|s| format!("skill:{}", s.id)));
-        let card_vectors =
+        let mut card_vectors =
             of.zip(&vectors).map(|(of, v)| CardVector { of, vector: v.quantise() }).collect::<Vec<_>>();
+        let mut of_examples = &vectors[1 + profile.skills.len()..];
+        for (skill, examples) in skills::by_example(&profile.skills) {
+            let (own, rest) = of_examples.split_at(examples.len());
+            of_examples = rest;
+            // Examples that cancel each other out have no direction, and stand for nothing.
+            if let Some(middle) = Vector::middle(own) {
+                let of = format!("examples:{}", skill.id);
+                card_vectors.push(CardVector { of, vector: middle.quantise() });
+            }
+        }
         let spec = profile.spec.as_ref().and_then(|_| vectors.last()).map(Vector::quantise);
         let capability = Capability {
             agent: id,
@@ -423,9 +436,10 @@ impl AgentCard {
     pub(crate) fn words(&self) -> Vec<Vec<String>> {
         let lines = self.0.derived.words.get_or_init(|| {
             let head = format!("{}. {}", self.name(), self.description());
-            let of_skill = |s: &Skill| format!("{} {} {}", s.id, s.tags.join(" "), s.text());
-            let texts = lexical::words(std::iter::once(head).chain(self.skills().iter().map(of_skill)));
-            texts.iter().map(|words| words.join(" ")).collect::<Vec<_>>().join("\n").into()
+            let of_skill =
+                |s: &Skill| format!("{} {} {} {}", s.id, s.tags.join(" "), s.text(), s.examples.join(" "));
+            let texts = std::iter::once(head).chain(self.skills().iter().map(of_skill));
+            texts.map(|text| words(&text).join(" ")).collect::<Vec<_>>().join("\n").into()
         });
         lines.split('\n').map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
     }
@@ -475,9 +489,8 @@ impl TryFrom<Value> for AgentCard {
         }
         let params = params(&json).ok_or(InvalidCard::NoExtension)?;
         let capability = Capability::deserialize(params).map_err(|e| wrong("capability vector", e))?;
-        if capability.vectors.len() > MAX_SKILLS + 1 {
-            let problem =
-                format!("wanted at most {} vectors, found {}", MAX_SKILLS + 1, capability.vectors.len());
+        if capability.vectors.len() > MAX_VECTORS {
+            let problem = format!("wanted at most {MAX_VECTORS} vectors, found {}", capability.vectors.len());
             return Err(InvalidCard::Field { field: "capability vector", problem });
         }
         let derived = Derived::default();

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::card::{AgentCard, CARD_TTL, InvalidCard, MAX_CARD_BYTES};
 use crate::digest::{BUCKETS, Buckets, Difference, Digest, MAX_LISTED, MAX_PART, Mark, compare_marks};
+use crate::experience::Experience;
 use crate::index::{Index, Key, Vectors};
 use crate::kind::Kinds;
 use crate::lexical::Lexical;
@@ -19,6 +20,7 @@ use crate::model::ModelId;
 use crate::presence::{Load, Presence};
 use crate::reputation::{Outcome, Reputation};
 use crate::score::{Profile, Weights};
+use crate::turn;
 use crate::vector::{InvalidVector, Vector};
 
 /// Most agents of one node.
@@ -190,6 +192,8 @@ pub(crate) struct Row {
     pub(crate) terms: u32,
     /// How many vectors it has that can be found.
     pub(crate) vectors: u32,
+    /// What stands for it when turns are drawn.
+    pub(crate) lot: u64,
     /// Whether its node is there.
     pub(crate) online: bool,
     /// Whether there is an agent of this number, and it is not gone for good.
@@ -242,6 +246,7 @@ pub struct Directory {
     buckets: Buckets,
     nodes: BTreeMap<NodeId, Heard>,
     pub(crate) reputation: Reputation,
+    pub(crate) experience: Experience,
     rejections: BTreeMap<&'static str, u64>,
     rejected: VecDeque<Rejection>,
 }
@@ -263,6 +268,7 @@ impl Directory {
             buckets: Buckets::default(),
             nodes: BTreeMap::new(),
             reputation: Reputation::default(),
+            experience: Experience::default(),
             rejections: BTreeMap::new(),
             rejected: VecDeque::new(),
         }
@@ -361,7 +367,8 @@ impl Directory {
         let kind = self.kinds.join(&card, slots, same_model);
         let terms = self.kinds.get(kind).map_or(0, |kind| kind.terms);
         let online = self.is_online(agent.node());
-        self.numbers.rows[number as usize] = Row { kind, terms, vectors, online, living: !retired };
+        let lot = turn::lot(&agent);
+        self.numbers.rows[number as usize] = Row { kind, terms, vectors, lot, online, living: !retired };
         self.buckets.put(card.clone());
         self.agents.insert(agent, Entry { card, number });
         match (equivocates, retired, is_new) {
@@ -472,6 +479,7 @@ impl Directory {
                         self.of_node.remove(agent.node());
                     }
                 }
+                self.experience.forget(number);
             }
         }
         let of_node = &self.of_node;
@@ -538,9 +546,17 @@ impl Directory {
         self.rejected.iter()
     }
 
-    /// Counts how an agent did on a task near `near`.
+    /// Counts how an agent did on a task near `near`. Success becomes experience: the agent is found by what it served,
+    /// too, as long as its card is known.
     pub fn report(&mut self, agent: &AgentId, near: &Vector, outcome: Outcome, now: Time) {
         self.reputation.report(agent, near, outcome, now);
+        let Outcome::Success { weight } = outcome else { return };
+        let Some(entry) = self.agents.get(agent) else { return };
+        if entry.card.capability().model == self.model
+            && let Some((_, own)) = entry.vectors().first()
+        {
+            self.experience.add(entry.number, own, near, weight, now);
+        }
     }
 
     /// What agents have shown.

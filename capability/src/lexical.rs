@@ -1,25 +1,22 @@
-//! Words of cards: Okapi BM25 over each skill, so that a task that names the very thing an agent is about finds it
-//! even where meanings are close together.
+//! Words of cards: Okapi BM25 over each text of each card, so that a task that names the very thing an agent is about
+//! finds it even where meanings are close together.
+//!
+//! A question costs what its rare words cost: they are looked up rarest first, until [`MAX_POSTINGS`] places were seen.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
-use bm25::{DefaultTokenizer, Language, Tokenizer};
+use crate::words::words;
 
 /// BM25's saturation and length normalisation, at their usual values.
 const K1: f64 = 1.2;
 const B: f64 = 0.75;
-/// From so many texts on, words that most of them have are passed over.
-const MANY: usize = 256;
-
-/// A fixed language: guessing it from a few words would make the same card mean different things.
-static TOKENIZER: LazyLock<DefaultTokenizer> = LazyLock::new(|| DefaultTokenizer::new(Language::English));
-
-/// The words of texts, stemmed, without those that say nothing.
-pub(crate) fn words(texts: impl Iterator<Item = String>) -> Vec<Vec<String>> {
-    texts.map(|text| TOKENIZER.tokenize(&text)).collect()
-}
+/// Most places of words that one question looks at, except that its rarest word is always looked up when it is rarer
+/// than [`COMMON`]. A federation of a hundred thousand has words that tens of thousands use; they tell nobody apart.
+pub(crate) const MAX_POSTINGS: usize = 8_192;
+/// From so many texts on, words that at least one text in two has are passed over.
+const COMMON: usize = 256;
 
 /// One piece of text of one agent: a card's name and description, or a skill.
 #[derive(Clone, Debug, Default)]
@@ -51,19 +48,20 @@ pub(crate) struct Lexical {
     total_length: usize,
 }
 
-/// How well each agent's words meet a text, by the agent's number.
+/// How well each agent's words meet a text: BM25 of its best text, by the agent's number, rising. Agents that share no
+/// word that was looked up are not there.
 #[derive(Debug, Default)]
-pub(crate) struct Scores(Vec<f64>);
+pub(crate) struct Scores(Vec<(u32, f64)>);
 
 impl Scores {
-    /// 0 to 1; 0 when they share no word.
+    /// 0 when they share no word.
     pub(crate) fn of(&self, agent: u32) -> f64 {
-        self.0.get(agent as usize).copied().unwrap_or(0.0)
+        self.0.binary_search_by_key(&agent, |(number, _)| *number).map_or(0.0, |at| self.0[at].1)
     }
 
     /// The agents that share a word with the text.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, f64)> {
-        (0..).zip(self.0.iter().copied()).filter(|(_, score)| *score > 0.0)
+        self.0.iter().copied()
     }
 }
 
@@ -131,43 +129,43 @@ impl Lexical {
         }
     }
 
-    /// For each agent that shares a word with the text, how much of the text's weight in rare words its best document
-    /// covers, 0 to 1.
-    ///
-    /// BM25 over what it is when every word of the text stands once in a text of mean length; more does not count.
-    /// Words no card has count as much as the rarest, so that one chance hit in a long request stays small. A word that
-    /// more than half of many texts have tells nobody from another and is not looked up.
+    /// BM25 of each agent that shares a word with the text: the sum over shared words of how rare the word is among all
+    /// texts, times how much of the agent's best text it is. 0 and up; some 10 for two rare words among a thousand texts.
     pub(crate) fn scores(&self, text: &str) -> Scores {
-        let mut terms = TOKENIZER.tokenize(text);
-        terms.sort();
-        terms.dedup();
+        let mut terms: Vec<&Posting> = words(text)
+            .iter()
+            .filter_map(|w| self.vocabulary.get(w.as_str()))
+            .map(|t| &self.postings[*t as usize])
+            .collect();
+        terms.sort_by(|a, b| a.documents.len().cmp(&b.documents.len()).then_with(|| a.word.cmp(&b.word)));
+        terms.dedup_by(|a, b| a.word == b.word);
         let live = self.documents.len() - self.free.len();
         let count = live as f64;
         let mean = (self.total_length as f64 / count.max(1.0)).max(1.0);
-        let mut scores = vec![0.0_f64; self.documents.len()];
-        let mut most = 0.0;
-        for term in &terms {
-            let posting = self.vocabulary.get(term.as_str());
-            let posting = posting.map_or(&[][..], |t| &self.postings[*t as usize].documents);
-            let holders = posting.len();
-            let rarity = (1.0 + (count - holders as f64 + 0.5) / (holders as f64 + 0.5)).ln();
-            most += rarity;
-            if live > MANY && holders > live / 2 {
-                continue;
+        // One list after the other, each in order of document: what a stable sort merges in no time.
+        let mut found: Vec<(u32, f64)> = Vec::new();
+        for Posting { documents, .. } in terms {
+            let holders = documents.len();
+            let common = live > COMMON && holders > live / 2;
+            if common || (!found.is_empty() && found.len() + holders > MAX_POSTINGS) {
+                break;
             }
-            for (number, times) in posting {
+            let rarity = (1.0 + (count - holders as f64 + 0.5) / (holders as f64 + 0.5)).ln();
+            found.extend(documents.iter().map(|(number, times)| {
                 let length = f64::from(self.documents[*number as usize].length);
                 let times = f64::from(*times);
                 let part = times * (K1 + 1.0) / (times + K1 * (1.0 - B + B * length / mean));
-                scores[*number as usize] += rarity * part.min(1.0);
-            }
+                (*number, rarity * part)
+            }));
         }
-        let agents = self.of_agent.last_key_value().map_or(0, |(agent, _)| *agent as usize + 1);
-        let mut best = vec![0.0_f64; agents];
-        for (document, score) in self.documents.iter().zip(scores).filter(|(_, score)| *score > 0.0) {
-            let place = &mut best[document.agent as usize];
-            *place = place.max((score / most).min(1.0));
-        }
+        found.sort_by_key(|(number, _)| *number);
+        let of_document = |same: &[(u32, f64)]| {
+            let score = same.iter().map(|(_, part)| part).sum::<f64>();
+            (self.documents[same[0].0 as usize].agent, score)
+        };
+        let mut best: Vec<(u32, f64)> = found.chunk_by(|a, b| a.0 == b.0).map(of_document).collect();
+        best.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| b.1.total_cmp(&a.1)));
+        best.dedup_by_key(|(agent, _)| *agent);
         Scores(best)
     }
 }
@@ -188,7 +186,7 @@ mod tests {
     use super::*;
 
     fn texts(texts: &[&str]) -> Vec<Vec<String>> {
-        words(texts.iter().map(ToString::to_string))
+        texts.iter().map(|text| words(text)).collect()
     }
 
     #[test]
@@ -198,8 +196,44 @@ mod tests {
         lexical.insert(2, &texts(&["Answers questions about routing"]));
         lexical.insert(3, &texts(&["Answers questions about plans"]));
         let scores = lexical.scores("answers about retained quarantine");
-        assert!(scores.of(1) > 0.3 && scores.of(1) <= 1.0, "{scores:?}");
-        assert!(scores.of(2) < scores.of(1) / 2.0, "{scores:?}");
+        assert!(scores.of(2) > 0.0 && scores.of(2) < scores.of(1) / 2.0, "{scores:?}");
+    }
+
+    #[test]
+    fn the_score_is_bm25_of_the_best_text() {
+        let mut lexical = Lexical::default();
+        lexical.insert(4, &texts(&["broker broker plans", "broker"]));
+        lexical.insert(9, &texts(&["plans routes"]));
+        // Three texts of mean length 2; two have "broker".
+        let rarity = (1.0_f64 + 1.5 / 2.5).ln();
+        let part = |times: f64, length: f64| times * 2.2 / (times + 1.2 * (0.25 + 0.75 * length / 2.0));
+        let wanted = rarity * part(2.0, 3.0).max(part(1.0, 1.0));
+        let scores = lexical.scores("a broker, Brokers");
+        assert!((scores.of(4) - wanted).abs() < 1e-12 && scores.of(9) == 0.0, "{scores:?}");
+        assert_eq!(scores.iter().count(), 1);
+    }
+
+    #[test]
+    fn a_question_looks_at_so_many_places_and_no_more() {
+        let mut lexical = Lexical::default();
+        let many = u32::try_from(MAX_POSTINGS).unwrap();
+        for agent in 0..2 * many {
+            let text = match agent {
+                0 => "quarantine broker",
+                a if a < many / 2 => "broker",
+                a if a < many => "plans",
+                _ => "routes",
+            };
+            lexical.insert(agent, &texts(&[text]));
+        }
+        let scores = lexical.scores("quarantine broker");
+        assert_eq!(scores.iter().count(), MAX_POSTINGS / 2, "both words are rare enough");
+        let scores = lexical.scores("quarantine plans broker");
+        assert_eq!(scores.iter().count(), MAX_POSTINGS / 2, "the third word is one too many");
+        assert!(scores.of(0) > scores.of(many - 1));
+        assert_eq!(lexical.scores("routes").iter().count(), MAX_POSTINGS, "a word alone is looked up");
+        lexical.insert(2 * many, &texts(&["routes"]));
+        assert_eq!(lexical.scores("routes").iter().count(), 0, "unless most texts have it");
     }
 
     #[test]

@@ -9,7 +9,8 @@
 //! ```text
 //! α(task, agent) = similarity · policy · resources · price · load · spec · reputation        each 0 to 1
 //!
-//! similarity   best cosine over the agent's vectors, lifted by rare words the card shares   score, lexical
+//! similarity   best cosine over the agent's vectors and what it served before, and rare      score, parts,
+//!              words its card shares                                                        experience, lexical
 //! policy       1 when every required policy was granted, else the agent is out              policy
 //! resources    exp(−λ Σ shortfall/need): better than needed is not better                   resources, score
 //! price, load  exp(−λ price/budget), exp(−λ queue/concurrency)                              score, presence
@@ -31,10 +32,12 @@ pub mod card;
 pub mod delta;
 pub mod digest;
 pub mod directory;
+pub mod experience;
 pub mod index;
 mod kind;
 mod lexical;
 pub mod model;
+pub mod parts;
 pub mod policy;
 pub mod presence;
 pub mod profile;
@@ -46,7 +49,9 @@ pub mod score;
 pub mod skills;
 #[cfg(test)]
 mod testing;
+pub mod turn;
 pub mod vector;
+mod words;
 
 pub use card::{AgentCard, Capability, InvalidCard};
 pub use delta::CardDelta;

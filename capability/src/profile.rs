@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::policy::Policy;
 use crate::resources::Offer;
-use crate::skills::Skill;
+use crate::skills::{self, Skill};
 
 /// Whether an agent only reads and answers, or changes something outside.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -44,12 +44,13 @@ pub struct AgentProfile {
 }
 
 impl AgentProfile {
-    /// The texts to embed, in order: the whole description, one per skill (name, description, examples), and last
-    /// the Spec if there is one.
+    /// The texts to embed, in order: the whole description, one per skill (name and description), each example of the
+    /// skills that have some (within the card's limits), and last the Spec if there is one.
     #[must_use]
     pub fn texts(&self) -> Vec<String> {
         let mut texts = vec![self.description.clone()];
         texts.extend(self.skills.iter().map(Skill::text));
+        texts.extend(skills::by_example(&self.skills).flat_map(|(_, examples)| examples).cloned());
         texts.extend(self.spec.clone());
         texts
     }

@@ -22,6 +22,8 @@ pub struct Query {
     pub text: String,
     /// Its meaning, by the directory's model.
     pub vector: Vector,
+    /// The meanings of its parts, when it has more than one.
+    pub parts: Vec<Vector>,
     /// The meaning of the rules it must be worked by.
     pub spec: Option<Vector>,
     /// Skill ids or tags an agent must have, all of them.
@@ -38,6 +40,8 @@ pub struct Query {
     pub allow_write: bool,
     /// Most candidates wanted.
     pub limit: usize,
+    /// For whose turn it is among agents that fit about equally ([`crate::turn`]); without it, scores alone decide.
+    pub seed: Option<u64>,
 }
 
 impl Query {
@@ -47,6 +51,7 @@ impl Query {
         Self {
             text: text.into(),
             vector,
+            parts: Vec::new(),
             spec: None,
             skills: BTreeSet::new(),
             policies: BTreeSet::new(),
@@ -55,7 +60,16 @@ impl Query {
             exclude: BTreeSet::new(),
             allow_write: false,
             limit: 10,
+            seed: None,
         }
+    }
+
+    /// The same for a task in parts, by the vectors of its [`crate::parts::texts`]; `None` without a vector.
+    #[must_use]
+    pub fn in_parts(text: impl Into<String>, vectors: Vec<Vector>) -> Option<Self> {
+        let mut vectors = vectors.into_iter();
+        let whole = vectors.next()?;
+        Some(Self { parts: vectors.collect(), ..Self::new(text, whole) })
     }
 }
 
@@ -72,6 +86,9 @@ pub struct Routed {
     pub considered: usize,
     /// How the nearest were found: `exact` or `hnsw`.
     pub engine: Engine,
+    /// The seed of the question, if it had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
     /// When no candidate passes: what stands in the way, and who came nearest.
     pub unmet: Option<Unmet>,
 }
@@ -131,16 +148,23 @@ pub struct Candidate {
     pub base_model: Option<String>,
 }
 
-/// The factors of a score, each 0 to 1; α is the product of all but `lexical` and `best_vector`, which explain
-/// `similarity`.
+/// The factors of a score, each 0 to 1; α is the product of all but `dense`, `lexical`, `experience` and `best_vector`,
+/// which explain `similarity`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Factors {
-    /// Best cosine over the agent's vectors, lifted by `lexical`.
+    /// What meaning and words say together: `1 − (1 − d)(1 − lexical)`, where `d` is the larger of `dense` and
+    /// `experience`.
     pub similarity: f64,
-    /// Which of the agent's vectors was nearest: `description` or `skill:` and an id.
+    /// How near the agent's vectors are to the task and its parts.
+    #[serde(default)]
+    pub dense: f64,
+    /// Which of the agent's vectors was nearest to the whole task: `description`, or `skill:` or `examples:` and an id.
     pub best_vector: String,
-    /// How much of the task's rare words the agent's card has, 0 to 1.
+    /// How much of the task's rare words the agent's card has.
     pub lexical: f64,
+    /// How near the requests are that the agent served before; `None` when it served none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub experience: Option<f64>,
     /// 1 when every required policy was granted, else 0.
     pub policy: f64,
     /// How far the offer meets the needs.
@@ -153,6 +177,13 @@ pub struct Factors {
     pub spec: f64,
     /// Measured success around this task; 1 for a newcomer.
     pub reputation: f64,
+    /// Whose turn it is among about equals, as drawn from the question's seed; 1 without one.
+    #[serde(default = "one")]
+    pub turn: f64,
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 /// An agent that was not chosen.

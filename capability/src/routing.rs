@@ -13,12 +13,16 @@ use crate::policy::{self, Policy};
 use crate::profile::Effects;
 use crate::route::{Candidate, Engine, Factors, Loser, LostBy, MAX_LOSERS, Query, Routed, Unmet};
 use crate::score::Weights;
+use crate::turn::turn;
+use crate::vector::Vector;
 
 /// Above the index's crossing, so many vectors for each candidate wanted are scored: an agent has several, and the
 /// other factors may turn their order.
 const VECTORS_PER_CANDIDATE: usize = 8;
-/// Fewest vectors scored above the crossing; also how many agents are found by words alone.
+/// Fewest vectors scored above the crossing; also how many agents are found by words or by experience alone.
 const FEWEST_SCORED: usize = 64;
+/// Vectors scored for each part of a task.
+const SCORED_FOR_A_PART: usize = 16;
 
 impl Directory {
     /// Who fits a task: candidates best first, everybody else with the reason.
@@ -27,7 +31,8 @@ impl Directory {
     /// the exact score. Below [`crate::index::CROSSING`] vectors everybody who passes the filters is scored.
     #[must_use]
     pub fn route(&self, query: &Query, now: Time) -> Routed {
-        let lexical = self.lexical.scores(&query.text);
+        let lexical =
+            if self.weights.lexical > 0.0 { self.lexical.scores(&query.text) } else { Scores::default() };
         let meeting = self.kinds.each_terms(&false, |terms| meets(query, terms));
         let mut passes: Vec<bool> =
             self.rows().iter().map(|row| row.living && row.online && meeting[row.terms as usize]).collect();
@@ -38,9 +43,10 @@ impl Directory {
         let vectors = self.rows().iter().zip(&passes).map(|(row, passes)| row.vectors * u32::from(*passes));
         let vectors = vectors.sum::<u32>() as usize;
         let engine = self.vectors.engine(vectors);
-        let (shortlist, engine) = self.shortlist(query, &passes, vectors, engine, &lexical);
+        let experience = self.experience(query);
+        let (shortlist, engine) = self.shortlist(query, &passes, vectors, engine, &lexical, &experience);
         let compared = if self.compares_refused() { considered } else { shortlist.len() };
-        let near = Nearness::new(self, query, compared);
+        let near = Nearness::new(self, query, experience, compared);
         let mut scored = self.best(query, &shortlist, &near, &lexical, now);
         let beyond = scored.split_off(scored.len().min(query.limit));
         let candidates: Vec<Candidate> = scored.into_iter().map(|s| self.candidate(s)).collect();
@@ -55,7 +61,8 @@ impl Directory {
         }));
         losers.sort_by(nearest_first);
         losers.truncate(MAX_LOSERS);
-        Routed { candidates, losers, threshold: self.weights.threshold, considered, engine, unmet }
+        let threshold = self.weights.threshold;
+        Routed { candidates, losers, threshold, considered, engine, seed: query.seed, unmet }
     }
 
     /// The numbers of agents not to consider.
@@ -65,8 +72,8 @@ impl Directory {
 
     /// As many of the shortlist as candidates and losers are wanted, best first, ties by agent.
     ///
-    /// No factor is above 1, so nobody's score exceeds its similarity. Looked at in falling order of that, the rest
-    /// cannot change the answer once the last one wanted scores as much as the next could.
+    /// No factor is above 1, so nobody's score exceeds the product of those that cost little to know. Looked at in falling
+    /// order of that, the rest cannot change the answer once the last one wanted scores as much as the next could.
     fn best(
         &self,
         query: &Query,
@@ -77,11 +84,18 @@ impl Directory {
     ) -> Vec<Scored<'_>> {
         let wanted = query.limit.saturating_add(MAX_LOSERS);
         let ranks = self.ranks();
+        let price =
+            |terms: &Terms| self.weights.price(terms.card.capability().offer.expected_price(), query.budget);
+        let prices = self.kinds.each_terms(&1.0, price);
         let most = |number: &u32| {
-            let alpha = self.weights.similarity(near.cosine(*number), lexical.of(*number));
-            Most { alpha, rank: ranks[*number as usize], number: *number }
+            let row = &self.rows()[*number as usize];
+            let words = self.weights.words(lexical.of(*number));
+            let similarity = self.weights.similarity(near.similarity(*number), words);
+            let bound = similarity * prices[row.terms as usize] * turn(query.seed, row.lot);
+            // Factors in another order round otherwise.
+            Most { alpha: bound * (1.0 + 1e-12), rank: ranks[*number as usize], number: *number }
         };
-        let mut waiting: BinaryHeap<Most> = shortlist.iter().map(most).collect();
+        let mut waiting = Waiting::new(shortlist.iter().map(most).collect(), wanted.saturating_mul(4));
         // The worst of those kept is on top.
         let mut kept: BinaryHeap<Reverse<Most>> = BinaryHeap::new();
         let mut factors: BTreeMap<u32, Factors> = BTreeMap::new();
@@ -112,7 +126,21 @@ impl Directory {
         (0..).zip(self.rows()).filter(|(_, row)| row.living)
     }
 
-    /// Of those that pass, who is worth scoring: all while the scan is exact, else the nearest by meaning and by words.
+    /// How near to the task and its parts those requests are that agents served before, by the agent's number.
+    fn experience(&self, query: &Query) -> BTreeMap<u32, f64> {
+        if self.weights.experience <= 0.0 {
+            return BTreeMap::new();
+        }
+        let near = |(number, served): (u32, &Vector)| {
+            let parts: Vec<f64> = query.parts.iter().map(|part| served.cosine(part)).collect();
+            let cosine = self.weights.near(served.cosine(&query.vector), &parts);
+            (number, (self.weights.experience * cosine).clamp(0.0, 1.0))
+        };
+        self.experience.iter().map(near).collect()
+    }
+
+    /// Of those that pass, who is worth scoring: all while the scan is exact, else the nearest by meaning, of the whole
+    /// and of each part, by words and by experience.
     fn shortlist(
         &self,
         query: &Query,
@@ -120,6 +148,7 @@ impl Directory {
         vectors: usize,
         engine: Engine,
         lexical: &Scores,
+        experience: &BTreeMap<u32, f64>,
     ) -> (Vec<u32>, Engine) {
         if engine == Engine::Exact {
             let passing = (0..).zip(passes).filter(|(_, passes)| **passes);
@@ -129,9 +158,19 @@ impl Directory {
         let k = (query.limit.saturating_mul(VECTORS_PER_CANDIDATE)).max(FEWEST_SCORED);
         let (hits, engine) = self.vectors.nearest(&query.vector, k, vectors, &|key| passes(key.agent));
         let mut numbers: BTreeSet<u32> = hits.iter().map(|h| h.key.agent).collect();
-        let mut by_words: Vec<(u32, f64)> = lexical.iter().filter(|(n, _)| passes(*n)).collect();
-        by_words.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        numbers.extend(by_words.into_iter().take(FEWEST_SCORED).map(|(n, _)| n));
+        if self.weights.parts > 0.0 {
+            for part in &query.parts {
+                let (hits, _) =
+                    self.vectors.nearest(part, SCORED_FOR_A_PART, vectors, &|key| passes(key.agent));
+                numbers.extend(hits.iter().map(|h| h.key.agent));
+            }
+        }
+        let best = |mut scores: Vec<(u32, f64)>| {
+            scores.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+            scores.into_iter().take(FEWEST_SCORED).map(|(number, _)| number)
+        };
+        numbers.extend(best(lexical.iter().filter(|(n, _)| passes(*n)).collect()));
+        numbers.extend(best(experience.iter().map(|(n, s)| (*n, *s)).filter(|(n, _)| passes(*n)).collect()));
         (numbers.into_iter().collect(), engine)
     }
 
@@ -192,21 +231,24 @@ impl Directory {
         agent: &AgentId,
         entry: &Entry,
         near: &Nearness<'_>,
-        lexical: f64,
+        bm25: f64,
         now: Time,
     ) -> Factors {
         let offer = &entry.card.capability().offer;
-        let (of, cosine) = near.best_vector(entry);
+        let lexical = self.weights.words(bm25);
         Factors {
-            similarity: self.weights.similarity(cosine, lexical),
-            best_vector: of.to_owned(),
+            similarity: self.weights.similarity(near.similarity(entry.number), lexical),
+            dense: near.dense(entry.number),
+            best_vector: near.best_vector(entry).to_owned(),
             lexical,
+            experience: near.experience.get(&entry.number).copied(),
             policy: 1.0,
             resources: self.weights.resources(&query.needs, offer),
             price: self.weights.price(offer.expected_price(), query.budget),
             load: self.weights.load(self.load(agent).queue, offer.concurrency),
             spec: Weights::spec(query.spec.as_ref(), query.spec.as_ref().and_then(|_| entry.spec()).as_ref()),
             reputation: self.reputation.factor(agent, &query.vector, now),
+            turn: turn(query.seed, self.rows()[entry.number as usize].lot),
         }
     }
 
@@ -256,7 +298,7 @@ impl Directory {
     /// only what it fails first.
     fn nearest_unfit(&self, query: &Query) -> Option<(Loser, usize)> {
         let failing = self.kinds.each_terms(&Vec::new(), |terms| unfit(query, terms));
-        let near = Nearness::new(self, query, self.rows().len());
+        let near = Nearness::new(self, query, self.experience(query), self.rows().len());
         let (excluded, ranks) = (self.excluded(query), self.ranks());
         let mut lone: BTreeMap<&'static str, usize> = BTreeMap::new();
         let mut nearest: Option<(usize, Most)> = None;
@@ -324,44 +366,66 @@ fn unfit(query: &Query, terms: &Terms) -> Vec<LostBy> {
 /// How near agents are to a task. Where most are compared anyway, that is worked out once for each kind.
 struct Nearness<'a> {
     directory: &'a Directory,
-    probe: Probe,
+    whole: Probe,
+    parts: Vec<Probe>,
     kinds: Option<Vec<f64>>,
+    /// By the agent's number.
+    experience: BTreeMap<u32, f64>,
 }
 
 impl<'a> Nearness<'a> {
     /// For comparing so many agents.
-    fn new(directory: &'a Directory, query: &'a Query, agents: usize) -> Self {
-        let probe = Probe::new(&query.vector);
-        let vectors = &directory.vectors;
+    fn new(
+        directory: &'a Directory,
+        query: &'a Query,
+        experience: BTreeMap<u32, f64>,
+        agents: usize,
+    ) -> Self {
+        let (vectors, weights) = (&directory.vectors, &directory.weights);
+        let whole = Probe::new(&query.vector);
+        let parts: &[Vector] = if weights.parts > 0.0 { &query.parts } else { &[] };
+        let parts: Vec<Probe> = parts.iter().map(Probe::new).collect();
         let kinds = (agents * 2 >= vectors.distinct()).then(|| {
-            let cosines = vectors.cosines(&probe);
-            let of = |slot: u32| cosines.get(slot as usize).copied().map_or(-1.0, f64::from);
-            directory.kinds.each(&-1.0, |kind| kind.slots.iter().map(|slot| of(*slot)).fold(-1.0, f64::max))
+            let all: Vec<Vec<f32>> =
+                std::iter::once(&whole).chain(&parts).map(|p| vectors.cosines(p)).collect();
+            let best = |cosines: &Vec<f32>, slots: &[u32]| {
+                let of = |slot: &u32| cosines.get(*slot as usize).copied().map_or(-1.0, f64::from);
+                slots.iter().map(of).fold(-1.0, f64::max)
+            };
+            directory.kinds.each(&-1.0, |kind| {
+                let of_parts: Vec<f64> = all[1..].iter().map(|cosines| best(cosines, &kind.slots)).collect();
+                weights.near(best(&all[0], &kind.slots), &of_parts)
+            })
         });
-        Self { directory, probe, kinds }
+        Self { directory, whole, parts, kinds, experience }
     }
 
-    /// The best cosine over an agent's vectors; −1 when it has none that can be compared.
+    /// How near an agent's own vectors are; −1 when it has none that can be compared.
     fn cosine(&self, number: u32) -> f64 {
         let kind = self.directory.rows()[number as usize].kind;
         if let Some(known) = self.kinds.as_ref().and_then(|kinds| kinds.get(kind as usize)) {
             return *known;
         }
-        let cosines = self.slots(number).iter().map(|slot| self.directory.vectors.cosine(*slot, &self.probe));
-        cosines.fold(-1.0, f64::max)
+        let slots = self.slots(number);
+        let best = |probe: &Probe| {
+            let cosines = slots.iter().map(|slot| self.directory.vectors.cosine(*slot, probe));
+            cosines.fold(-1.0, f64::max)
+        };
+        let parts: Vec<f64> = self.parts.iter().map(best).collect();
+        self.directory.weights.near(best(&self.whole), &parts)
     }
 
-    /// The nearest of an agent's vectors and its cosine; earlier ones win ties.
-    fn best_vector<'b>(&self, entry: &'b Entry) -> (&'b str, f64) {
+    /// Which of an agent's vectors is nearest to the whole; earlier ones win ties.
+    fn best_vector<'b>(&self, entry: &'b Entry) -> &'b str {
         let slots = self.slots(entry.number).iter();
-        let cosines = slots.map(|slot| self.directory.vectors.cosine(*slot, &self.probe));
+        let cosines = slots.map(|slot| self.directory.vectors.cosine(*slot, &self.whole));
         let mut best = ("description", -1.0);
         for (own, cosine) in entry.card().capability().vectors.iter().zip(cosines) {
             if cosine > best.1 {
                 best = (&own.of, cosine);
             }
         }
-        best
+        best.0
     }
 
     /// Where an agent's vectors are.
@@ -370,9 +434,16 @@ impl<'a> Nearness<'a> {
         self.directory.kinds.get(kind).map_or(&[][..], |kind| &kind.slots)
     }
 
-    /// The cosine, at least 0; 0 too for vectors of another model, which cannot be compared and have no slots.
-    fn similarity(&self, number: u32) -> f64 {
+    /// How near an agent's own vectors are, at least 0; 0 too for vectors of another model, which cannot be compared and
+    /// have no slots.
+    fn dense(&self, number: u32) -> f64 {
         self.cosine(number).max(0.0)
+    }
+
+    /// How near an agent is by what it says or by what it served before.
+    fn similarity(&self, number: u32) -> f64 {
+        let dense = self.dense(number);
+        self.experience.get(&number).map_or(dense, |served| dense.max(*served))
     }
 }
 
@@ -412,6 +483,31 @@ impl PartialEq for Most {
 
 impl Eq for Most {}
 
+/// Agents in falling order of what they can score at most. A few are put in order first: mostly the rest is never asked
+/// for.
+struct Waiting {
+    first: BinaryHeap<Most>,
+    rest: Vec<Most>,
+}
+
+impl Waiting {
+    fn new(mut all: Vec<Most>, few: usize) -> Self {
+        let mut rest = Vec::new();
+        if few < all.len() {
+            all.select_nth_unstable_by(few, |a, b| b.cmp(a));
+            rest = all.split_off(few);
+        }
+        Self { first: all.into(), rest }
+    }
+
+    fn pop(&mut self) -> Option<Most> {
+        if self.first.is_empty() {
+            self.first = std::mem::take(&mut self.rest).into();
+        }
+        self.first.pop()
+    }
+}
+
 /// What an agent failed, as a requirement in words.
 fn requirement(reason: &LostBy) -> String {
     match reason {
@@ -436,7 +532,7 @@ fn nearest_first(a: &Loser, b: &Loser) -> Ordering {
 impl Factors {
     /// The factors by name, in the order of the score.
     #[must_use]
-    pub fn named(&self) -> [(&'static str, f64); 7] {
+    pub fn named(&self) -> [(&'static str, f64); 8] {
         [
             ("similarity", self.similarity),
             ("policy", self.policy),
@@ -445,6 +541,7 @@ impl Factors {
             ("load", self.load),
             ("spec", self.spec),
             ("reputation", self.reputation),
+            ("turn", self.turn),
         ]
     }
 
@@ -458,7 +555,7 @@ impl Factors {
     #[must_use]
     pub fn weakest(&self) -> &'static str {
         let named = self.named();
-        named.iter().min_by(|a, b| a.1.total_cmp(&b.1)).expect("there are seven").0
+        named.iter().min_by(|a, b| a.1.total_cmp(&b.1)).expect("there are eight").0
     }
 }
 

@@ -8,10 +8,14 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest as _, Sha256};
 
+use crate::words::spoken;
+
 /// Most skills of one agent.
 pub const MAX_SKILLS: usize = 256;
 /// Most examples of one skill.
 pub const MAX_EXAMPLES: usize = 5;
+/// Most skills of one agent whose examples have a vector on its card.
+pub const MAX_SKILLS_BY_EXAMPLE: usize = 64;
 /// Most characters of one example.
 pub const MAX_EXAMPLE_CHARS: usize = 200;
 
@@ -34,11 +38,12 @@ pub struct Skill {
 }
 
 impl Skill {
-    /// The text that stands for this skill in the space of meanings.
+    /// The text that stands for this skill in the space of meanings: its name as one would say it, and its description.
+    /// Its examples stand for themselves.
     #[must_use]
     pub fn text(&self) -> String {
-        let mut parts = vec![self.name.as_str(), self.description.as_str()];
-        parts.extend(self.examples.iter().map(String::as_str));
+        let name = spoken(&self.name);
+        let mut parts = vec![name.as_str(), self.description.as_str()];
         parts.retain(|p| !p.trim().is_empty());
         parts.join(". ")
     }
@@ -53,6 +58,14 @@ impl Skill {
 #[must_use]
 pub fn keys(skills: &[Skill]) -> BTreeSet<String> {
     skills.iter().flat_map(Skill::keys).collect()
+}
+
+/// Which skills have a vector of their examples, each with those examples: the first [`MAX_SKILLS_BY_EXAMPLE`] that have
+/// any, and of each the first [`MAX_EXAMPLES`].
+pub(crate) fn by_example(skills: &[Skill]) -> impl Iterator<Item = (&Skill, &[String])> {
+    let with = skills.iter().take(MAX_SKILLS).filter(|skill| !skill.examples.is_empty());
+    let first = |skill: &'_ Skill| skill.examples.len().min(MAX_EXAMPLES);
+    with.take(MAX_SKILLS_BY_EXAMPLE).map(move |skill| (skill, &skill.examples[..first(skill)]))
 }
 
 /// Cuts skills down to what a card may carry; says, for the operator, what was cut.

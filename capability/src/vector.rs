@@ -71,6 +71,22 @@ impl Vector {
         Ok(Self(raw.into()))
     }
 
+    /// The direction of the sum; `None` of no vectors, of vectors of different dimensions, or when they cancel out.
+    #[must_use]
+    pub fn middle(vectors: &[Self]) -> Option<Self> {
+        let dimension = vectors.first()?.dimension();
+        let mut sum = vec![0.0_f32; dimension];
+        for vector in vectors {
+            if vector.dimension() != dimension {
+                return None;
+            }
+            for (x, y) in sum.iter_mut().zip(vector.as_slice()) {
+                *x += y;
+            }
+        }
+        Self::new(sum).ok()
+    }
+
     /// How many components.
     #[must_use]
     pub fn dimension(&self) -> usize {
@@ -258,6 +274,16 @@ mod tests {
         assert!(Vector::try_from(&stretched(1.004)).is_ok());
         for by in [1.02, 0.98, 0.0, f64::INFINITY, f64::NAN] {
             assert!(Vector::try_from(&stretched(by)).is_err(), "a norm of {by} was accepted");
+        }
+    }
+
+    #[test]
+    fn the_middle_is_between() {
+        let v = |raw: &[f32]| Vector::new(raw.to_vec()).unwrap();
+        let middle = Vector::middle(&[v(&[1.0, 0.0]), v(&[0.0, 1.0])]).unwrap();
+        assert!((middle.cosine(&v(&[1.0, 1.0])) - 1.0).abs() < 1e-6);
+        for none in [&[][..], &[v(&[1.0, 0.0]), v(&[-1.0, 0.0])], &[v(&[1.0]), v(&[1.0, 0.0])]] {
+            assert_eq!(Vector::middle(none), None);
         }
     }
 

@@ -9,3 +9,4 @@ mod regressions;
 mod released;
 mod scenarios;
 mod seeds;
+mod trust;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use foa_capability::directory::Entry;
 use foa_capability::route::Query as RouteQuery;
-use foa_capability::{Money, Policy, Vector};
+use foa_capability::{Money, Policy, Vector, parts};
 use foa_wire::{AgentId, JobId, NodeId, Time, Topic};
 use foa_workflows::Record;
 use foa_workflows::engine::JobState;
@@ -96,8 +96,9 @@ impl NodeMachine {
                 } else if self.embeds.len() >= QUESTIONS {
                     unknown("too many questions are waiting, try again later")
                 } else {
-                    let question = RouteQuestion { text: text.clone(), policies, skills, budget, limit };
-                    self.embed(Asked::Route { id, asker, question }, vec![text]);
+                    let texts = parts::texts(&text);
+                    let question = RouteQuestion { text, policies, skills, budget, limit };
+                    self.embed(Asked::Route { id, asker, question }, texts);
                     return;
                 }
             }
@@ -118,9 +119,9 @@ impl NodeMachine {
         result: Result<Vec<Vector>, String>,
         now: Time,
     ) {
-        let answer = match (result, &self.membership.directory) {
-            (Ok(mut vectors), Some(directory)) if vectors.len() == 1 => {
-                let mut query = RouteQuery::new(question.text.as_str(), vectors.remove(0));
+        let query = result.map(|vectors| RouteQuery::in_parts(question.text.as_str(), vectors));
+        let answer = match (query, &self.membership.directory) {
+            (Ok(Some(mut query)), Some(directory)) => {
                 query.policies.clone_from(&question.policies);
                 query.skills.clone_from(&question.skills);
                 query.budget = question.budget;

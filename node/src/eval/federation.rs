@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use foa_capability::parts;
 use foa_capability::profile::{AgentProfile, Effects};
 use foa_capability::reputation::Outcome;
 use foa_capability::{AgentCard, Directory, InvalidCard, Offer, Presence, Query, Rejected, Skill, Vector};
-use foa_wire::{AgentId, Boot, Connection, NodeId, NodeKey, Sequence, Time, Version};
+use foa_wire::{AgentId, AgentName, Boot, Connection, NodeId, NodeKey, Sequence, Time, Version};
 
 use super::metrics::Answer;
 use super::set::{Agent, Request, Set};
@@ -78,8 +79,7 @@ pub fn profiles(set: &Set, examples: bool, more: &[Agent]) -> Vec<AgentProfile> 
 
 fn profile(place: usize, agent: &Agent, skills: Vec<Skill>) -> AgentProfile {
     AgentProfile {
-        // Names of agents are short and plain; what the set calls it begins its description.
-        name: format!("a{place}").parse().expect("a letter and digits are a name"),
+        name: name(place, &agent.name),
         description: agent.text(),
         skills,
         policies: BTreeSet::new(),
@@ -89,6 +89,15 @@ fn profile(place: usize, agent: &Agent, skills: Vec<Skill>) -> AgentProfile {
         kind: "eval".to_owned(),
         base_model: None,
     }
+}
+
+/// What the set calls an agent, short and plain as names of agents are, and told apart from its like by a number.
+fn name(place: usize, called: &str) -> AgentName {
+    let plain = called.to_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+    let words: Vec<&str> = plain.split('-').filter(|word| !word.is_empty()).collect();
+    let mut name = words.join("-");
+    name.truncate(24);
+    format!("{name}-{place}").parse().expect("plain letters, digits and dashes are a name")
 }
 
 impl Federation {
@@ -148,7 +157,10 @@ impl Federation {
     /// # Errors
     /// When the request has no vector.
     pub fn route<'a>(&self, request: &'a Request, texts: &Embedded) -> Result<Answer<'a>, Error> {
-        let query = Query { limit: 5, ..Query::new(request.text.clone(), texts.one(&request.text)?.clone()) };
+        let vectors = texts.of(&parts::texts(&request.text))?;
+        let mut query =
+            Query::in_parts(&request.text, vectors).expect("a request has at least the text itself");
+        query.limit = 5;
         let routed = self.directory.route(&query, NOW);
         let score = routed.candidates.first().map_or(0.0, |best| best.alpha);
         let ranked = routed.candidates.iter().map(|c| self.places[&c.agent]).collect();

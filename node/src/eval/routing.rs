@@ -1,5 +1,6 @@
 //! One set, routed in several ways.
 
+use foa_capability::parts;
 use foa_capability::profile::AgentProfile;
 
 use super::federation::{Dense, Error, Federation, profiles};
@@ -50,7 +51,7 @@ pub async fn measure(
     let mut texts = Embedded::new(embedder.model().clone());
     let of = |profiles: &[AgentProfile]| profiles.iter().flat_map(AgentProfile::texts).collect::<Vec<_>>();
     let cards = [&plain, &with_examples, &among].map(|profiles| of(profiles)).into_iter().flatten();
-    let requests = set.requests.iter().chain(&set.past).map(|request| request.text.clone());
+    let requests = set.requests.iter().chain(&set.past).flat_map(|request| parts::texts(&request.text));
     texts.add(cards.chain(requests), embedder, progress).await?;
 
     let mut arms = compare("", &plain, set, &texts)?;

@@ -21,8 +21,7 @@ impl JobMachine {
     /// Finds who fits the task and asks the best for a breakdown, and one of them for an answer of its own.
     pub(super) fn route_task(&mut self, now: Time, out: &mut Commands) -> bool {
         let task = self.state.submission.task.clone();
-        let Some(meaning) = self.meanings(&[&task], out) else { return false };
-        let query = self.query(&task, meaning[0].clone());
+        let Some(query) = self.query(&task, out) else { return false };
         let Some(routed) = self.routed(RouteKey::Task, query, out) else { return false };
         if routed.candidates.is_empty() {
             self.finish(finish::Why::Unable(nobody(&routed)), None, now, out);

@@ -66,8 +66,7 @@ impl JobMachine {
     fn ask_synthesiser(&mut self, now: Time, out: &mut Commands) -> bool {
         let task = self.state.submission.task.clone();
         let text = format!("put the parts of an answer together: {task}");
-        let Some(mut meaning) = self.meanings(&[&text], out) else { return false };
-        let mut query = self.query(&text, meaning.remove(0));
+        let Some(mut query) = self.query(&text, out) else { return false };
         query.skills.insert(SYNTHESIS_SKILL.to_owned());
         let Some(routed) = self.routed(RouteKey::Synthesiser, query, out) else { return false };
         let wanted = routed

@@ -35,7 +35,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use foa_capability::route::{Candidate, Query, Routed};
-use foa_capability::{Money, Vector};
+use foa_capability::{Money, Vector, parts, turn};
 use foa_wire::{AgentId, ClusterId, JobId, NodeId, Term, Time, WorkId};
 
 pub use self::finish::SYNTHESIS_SKILL;
@@ -413,14 +413,18 @@ impl JobMachine {
         }
     }
 
-    /// A routing question with what the whole job requires.
-    fn query(&self, text: &str, vector: Vector) -> Query {
-        let mut query = Query::new(text, vector);
+    /// A routing question about a text and its parts, with what the whole job requires; `None` while it is being found
+    /// out what they mean.
+    fn query(&mut self, text: &str, out: &mut Commands) -> Option<Query> {
+        let texts = parts::texts(text);
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let mut query = Query::in_parts(text, self.meanings(&texts, out)?)?;
         query.policies.clone_from(&self.state.submission.policies);
         query.skills.clone_from(&self.state.submission.skills);
         query.budget = self.state.budget.left();
         query.limit = 16;
-        query
+        query.seed = Some(turn::seed(self.state.job.as_str(), text));
+        Some(query)
     }
 
     /// Numbers the work, reserves what it may cost, and leaves out what the budget does not allow.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use foa_capability::parts;
 use foa_capability::profile::Effects;
 use foa_capability::route::{Candidate, Routed};
 use foa_wire::{AgentId, Time};
@@ -16,7 +17,8 @@ impl JobMachine {
     pub(super) fn assign_teams(&mut self, now: Time, out: &mut Commands) -> bool {
         let Some((plan, _)) = self.state.plan.clone() else { return false };
         // All at once: each question to the embedder is a turn.
-        let texts: Vec<&str> = plan.subtasks().iter().map(|s| s.description.as_str()).collect();
+        let texts: Vec<String> = plan.subtasks().iter().flat_map(|s| parts::texts(&s.description)).collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         if self.meanings(&texts, out).is_none() {
             return false;
         }
@@ -83,8 +85,7 @@ impl JobMachine {
         exclude: &BTreeSet<AgentId>,
         out: &mut Commands,
     ) -> Option<Routed> {
-        let meaning = self.meanings(&[&subtask.description], out)?.remove(0);
-        let mut query = self.query(&subtask.description, meaning);
+        let mut query = self.query(&subtask.description, out)?;
         query.policies.extend(subtask.policies.iter().cloned());
         query.needs = subtask.needs.clone();
         query.exclude.clone_from(exclude);

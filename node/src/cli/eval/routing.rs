@@ -43,8 +43,8 @@ pub(super) struct Args {
     /// Numbers of agents of no set to put among those of metatool and lobehub; each is measured for itself
     #[arg(long, value_name = "N", value_delimiter = ',')]
     distractors: Vec<usize>,
-    /// Print JSON: {set: {metric: value}}, a metric being ARM_r1, ARM_r5, ARM_ndcg5 or ARM_c5, with requests nobody fits
-    /// also ARM_auroc and ARM_fpr95
+    /// Print JSON: {set: {metric: value}}, a metric being r1, r5, ndcg5 or c5 of what a node does, with requests nobody fits
+    /// also auroc and fpr95; the same of every arm as ARM_r1 and so on
     #[arg(long)]
     json: bool,
 }
@@ -83,14 +83,12 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, Failure> {
     }
     if args.json {
         let of = |arms: &[Arm]| -> BTreeMap<String, f64> {
-            let named = |arm: &Arm| {
-                let name = arm.name.clone();
-                arm.metrics
-                    .named()
-                    .into_iter()
-                    .map(move |(metric, value)| (format!("{name}_{metric}"), value))
+            let named = |arm: &Arm, prefix: &str| {
+                let named = arm.metrics.named().into_iter();
+                named.map(|(metric, value)| (format!("{prefix}{metric}"), value)).collect::<Vec<_>>()
             };
-            arms.iter().flat_map(named).collect()
+            let own = arms.iter().filter(|arm| arm.name == "fused").flat_map(|arm| named(arm, ""));
+            own.chain(arms.iter().flat_map(|arm| named(arm, &format!("{}_", arm.name)))).collect()
         };
         let sets: BTreeMap<&str, _> =
             measured.iter().map(|(set, arms)| (set.name.as_str(), of(arms))).collect();
