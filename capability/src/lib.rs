@@ -46,6 +46,7 @@ pub mod resources;
 pub mod route;
 mod routing;
 pub mod score;
+pub mod shards;
 pub mod skills;
 #[cfg(test)]
 mod testing;
@@ -65,5 +66,6 @@ pub use reputation::{Outcome, Reputation};
 pub use resources::{Money, Needs, Offer};
 pub use route::{Candidate, Engine, Factors, Loser, LostBy, Query, Routed, Unmet};
 pub use score::{Profile, Weights};
+pub use shards::ShardMap;
 pub use skills::{Bloom, Skill};
 pub use vector::{InvalidVector, Quantised, Vector};

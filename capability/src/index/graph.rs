@@ -140,6 +140,33 @@ impl Graph {
         &list[1..=list[0] as usize]
     }
 
+    /// Where walks start.
+    pub(super) fn landmarks(&self) -> &[u32] {
+        &self.landmarks.slots
+    }
+
+    /// The graph of these lists, over `linked` rows that are all there; `None` when one is too long.
+    pub(super) fn restore(
+        rows: &Rows,
+        lists: &[(u32, Vec<u32>)],
+        landmarks: &[u32],
+        linked: usize,
+    ) -> Option<Self> {
+        let mut graph = Self { linked, ..Self::new() };
+        graph.links.grow(rows.slots());
+        for (slot, links) in lists {
+            if links.len() > ROOM {
+                return None;
+            }
+            graph.set(*slot, links);
+        }
+        let own = Arc::make_mut(&mut graph.landmarks);
+        for slot in landmarks {
+            own.add(rows, *slot);
+        }
+        Some(graph)
+    }
+
     /// The nearest rows found, nearest first, by bytes; `None` when that takes more than it may. Rows in `seen` are
     /// passed over, and those met are added.
     pub(super) fn walk(

@@ -13,6 +13,7 @@ mod graph;
 mod hnsw;
 mod kernel;
 mod rows;
+mod save;
 mod snapshot;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,7 @@ use std::sync::Arc;
 
 pub use hnsw::HnswRs;
 pub(crate) use rows::Probe;
+pub use save::Unreadable;
 pub use snapshot::Snapshot;
 
 use self::graph::{Graph, Seen, Walk};

@@ -63,11 +63,16 @@ impl Rows {
         self.slots
     }
 
-    /// Puts a row into a slot, the next new one or an empty one.
-    pub(super) fn put(&mut self, slot: u32, row: &[i8]) {
+    /// Makes a slot, empty unless it is there.
+    pub(super) fn reserve(&mut self, slot: u32) {
         self.slots = self.slots.max(slot as usize + 1);
         self.values.grow(self.slots);
         self.inverses.grow(self.slots);
+    }
+
+    /// Puts a row into a slot, the next new one or an empty one.
+    pub(super) fn put(&mut self, slot: u32, row: &[i8]) {
+        self.reserve(slot);
         self.values.get_mut(slot).copy_from_slice(row);
         let squares: i64 = row.iter().map(|x| i64::from(*x) * i64::from(*x)).sum();
         self.inverses.get_mut(slot)[0] =

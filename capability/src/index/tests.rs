@@ -319,3 +319,63 @@ fn a_scan_orders_by_cosine_then_key() {
     let hits = index.search(&vector(1.0, 0.0), 9, &|k| k.agent != 3);
     assert_eq!(hits.iter().map(|h| h.key.agent).collect::<Vec<_>>(), [2, 0, 1]);
 }
+
+#[test]
+fn what_was_saved_answers_as_before() {
+    let mut numbers = Numbers(10);
+    let centres = centres(&mut numbers);
+    let mut index = Vectors::with_crossing(200);
+    clustered(1_500, &mut numbers, &centres, &mut index);
+    // Tombstones, empty slots, a shared vector, and some the graph has not seen.
+    for i in (0..300).step_by(2) {
+        index.remove(key(i));
+    }
+    index.maintain(100);
+    let twin = numbers.near(&centres[3], 0.7).quantise();
+    for i in 0..40 {
+        index.insert(key(2_000 + i), &numbers.near(&centres[i % 60], 0.7).quantise());
+    }
+    index.insert(key(3_000), &twin);
+    index.insert(key(3_001), &twin);
+    assert!(!index.dead.is_empty() && !index.now.fresh.is_empty() && !index.free.is_empty());
+
+    let saved = index.snapshot().save();
+    let mut loaded = Vectors::load(&saved).unwrap();
+    assert_eq!(loaded.snapshot().save(), saved);
+    assert_eq!((loaded.len(), loaded.distinct()), (index.len(), index.distinct()));
+    let asked = queries(60, &mut numbers, &centres);
+    for query in &asked {
+        assert_eq!(exactly(&loaded, query, 10, &|_| true), exactly(&index, query, 10, &|_| true));
+    }
+    let (all, walked) = recall(&loaded, &asked, &|_| true);
+    assert!(all >= 0.98 && walked >= 50, "recall@10 was {all}, {walked} walks");
+
+    // It goes on from there.
+    while loaded.maintain(100) > 0 {}
+    assert!(loaded.now.fresh.is_empty());
+    assert!(loaded.remove(key(1)) && loaded.insert_and_find(key(9), &asked[0]));
+    assert_eq!(Vectors::load(&Vectors::default().snapshot().save()).unwrap().len(), 0);
+}
+
+#[test]
+fn bytes_that_are_no_index_are_refused() {
+    let mut numbers = Numbers(12);
+    let centres = centres(&mut numbers);
+    let mut index = Vectors::with_crossing(20);
+    clustered(60, &mut numbers, &centres, &mut index);
+    let saved = index.snapshot().save();
+    assert_eq!(Vectors::load(b"something else").unwrap_err(), Unreadable::Mark);
+    for end in [14, 40, saved.len() / 2, saved.len() - 1] {
+        assert_eq!(Vectors::load(&saved[..end]).unwrap_err(), Unreadable::Checksum);
+    }
+    let mut changed = saved.clone();
+    changed[saved.len() / 2] ^= 1;
+    assert_eq!(Vectors::load(&changed).unwrap_err(), Unreadable::Checksum);
+}
+
+impl Vectors {
+    fn insert_and_find(&mut self, key: Key, vector: &Vector) -> bool {
+        self.insert(key, &vector.quantise());
+        self.nearest(vector, 1, usize::MAX, &|_| true).0.first().is_some_and(|hit| hit.key == key)
+    }
+}
