@@ -1,7 +1,6 @@
 //! A directory in short, so that two nodes find out what each other lacks (anti-entropy).
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
 
 use foa_wire::{AgentId, Boot, Version};
 use serde::{Deserialize, Serialize};
@@ -73,10 +72,12 @@ fn short(hash: &str) -> &str {
     hash.get(..16).unwrap_or(hash)
 }
 
-/// What the hash of a bucket is made of, for one card.
-fn line(card: &AgentCard) -> String {
+/// What a card adds to the hash of its bucket: the first 8 bytes of SHA-256 of agent, boot, version and content hash.
+fn summand(card: &AgentCard) -> u64 {
     let (boot, version) = card.order();
-    format!("{} {boot} {version} {}\n", card.agent(), short(card.hash()))
+    let line = format!("{} {boot} {version} {}\n", card.agent(), short(card.hash()));
+    let hash = Sha256::digest(line.as_bytes());
+    u64::from_be_bytes(hash[..8].try_into().expect("SHA-256 has 32 bytes"))
 }
 
 impl Mark {
@@ -94,8 +95,9 @@ pub(crate) struct Buckets(Vec<Bucket>);
 #[derive(Clone, Debug, Default)]
 struct Bucket {
     cards: BTreeMap<AgentId, AgentCard>,
-    /// Empty until it is asked for, and again after each change.
-    hash: OnceLock<String>,
+    /// The sum over the cards, so that a change costs what it changes. Whoever makes cards whose sum is 0 hides from
+    /// digests that they are missing, and harms nobody else.
+    sum: u64,
 }
 
 impl Default for Buckets {
@@ -112,15 +114,18 @@ impl Buckets {
 
     pub(crate) fn put_as(&mut self, agent: AgentId, card: AgentCard) {
         let bucket = &mut self.0[usize::from(bucket(&agent))];
-        bucket.cards.insert(agent, card);
-        bucket.hash = OnceLock::new();
+        bucket.sum = bucket.sum.wrapping_add(summand(&card));
+        if let Some(last) = bucket.cards.insert(agent, card) {
+            bucket.sum = bucket.sum.wrapping_sub(summand(&last));
+        }
     }
 
     /// Takes an agent's card out.
     pub(crate) fn remove(&mut self, agent: &AgentId) {
         let bucket = &mut self.0[usize::from(bucket(agent))];
-        bucket.cards.remove(agent);
-        bucket.hash = OnceLock::new();
+        if let Some(last) = bucket.cards.remove(agent) {
+            bucket.sum = bucket.sum.wrapping_sub(summand(&last));
+        }
     }
 
     /// How many cards are in a bucket.
@@ -136,20 +141,13 @@ impl Buckets {
 
     /// The hash of every bucket; only those that changed since the last time are computed.
     pub(crate) fn hashes(&self) -> Vec<String> {
-        self.0.iter().map(|bucket| bucket.hash.get_or_init(|| bucket.hash()).clone()).collect()
+        self.0.iter().map(Bucket::hash).collect()
     }
 }
 
 impl Bucket {
     fn hash(&self) -> String {
-        if self.cards.is_empty() {
-            return String::new();
-        }
-        let mut hasher = Sha256::new();
-        for card in self.cards.values() {
-            hasher.update(line(card));
-        }
-        hasher.finalize().iter().take(8).map(|b| format!("{b:02x}")).collect()
+        if self.cards.is_empty() { String::new() } else { format!("{:016x}", self.sum) }
     }
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::policy::Policy;
 use crate::resources::Offer;
 use crate::skills::{self, Skill};
+use crate::words::called;
 
 /// Whether an agent only reads and answers, or changes something outside.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -44,11 +45,13 @@ pub struct AgentProfile {
 }
 
 impl AgentProfile {
-    /// The texts to embed, in order: the whole description, one per skill (name and description), each example of the
-    /// skills that have some (within the card's limits), and last the Spec if there is one.
+    /// The texts to embed, in order: the whole description, the same with the name before it, one per skill (name and
+    /// description), each example of the skills that have some (within the card's limits), and last the Spec if there is
+    /// one.
     #[must_use]
     pub fn texts(&self) -> Vec<String> {
-        let mut texts = vec![self.description.clone()];
+        let named = format!("{}: {}", called(self.name.as_str()), self.description);
+        let mut texts = vec![self.description.clone(), named];
         texts.extend(self.skills.iter().map(Skill::text));
         texts.extend(skills::by_example(&self.skills).flat_map(|(_, examples)| examples).cloned());
         texts.extend(self.spec.clone());

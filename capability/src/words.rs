@@ -25,6 +25,13 @@ pub(crate) fn spoken(name: &str) -> String {
     words.join(" ")
 }
 
+/// The name of an agent as one would say it, without numbers: they tell agents apart, not what they are for.
+pub(crate) fn called(name: &str) -> String {
+    let spoken = spoken(name);
+    let words: Vec<&str> = spoken.split(' ').filter(|w| w.contains(|c: char| !c.is_numeric())).collect();
+    words.join(" ")
+}
+
 fn is_acronym(part: &str) -> bool {
     part.chars().skip(1).any(char::is_uppercase)
 }
@@ -109,6 +116,7 @@ mod tests {
         ] {
             assert_eq!(spoken(name), wanted);
         }
+        assert_eq!(called("tax-adviser-12"), "tax adviser");
     }
 
     #[test]

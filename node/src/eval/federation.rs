@@ -77,10 +77,21 @@ pub fn profiles(set: &Set, examples: bool, more: &[Agent]) -> Vec<AgentProfile> 
         .collect()
 }
 
+/// What the plain arms go by, for the same agents: the text of each agent, of its tools and of its examples, as they are.
+#[must_use]
+pub fn plain_texts(set: &Set, examples: bool, more: &[Agent]) -> Vec<Vec<String>> {
+    let own = set.agents.iter().enumerate().map(|(place, agent)| {
+        let tools = set.tools[place].iter().map(|tool| format!("{}. {}", tool.name, tool.description));
+        let examples = set.examples[place].iter().filter(|_| examples).cloned();
+        std::iter::once(agent.text()).chain(tools).chain(examples).collect()
+    });
+    own.chain(more.iter().map(|agent| vec![agent.text()])).collect()
+}
+
 fn profile(place: usize, agent: &Agent, skills: Vec<Skill>) -> AgentProfile {
     AgentProfile {
         name: name(place, &agent.name),
-        description: agent.text(),
+        description: agent.says(),
         skills,
         policies: BTreeSet::new(),
         offer: Offer::default(),
@@ -184,12 +195,12 @@ pub struct Dense {
 }
 
 impl Dense {
-    /// With the vectors of these agents.
+    /// With the vectors of these agents' texts.
     ///
     /// # Errors
-    /// When a text of theirs has no vector.
-    pub fn new(profiles: &[AgentProfile], texts: &Embedded) -> Result<Self, Error> {
-        let vectors = profiles.iter().map(|p| texts.of(&p.texts())).collect::<Result<_, _>>()?;
+    /// When a text has no vector.
+    pub fn new(agents: &[Vec<String>], texts: &Embedded) -> Result<Self, Error> {
+        let vectors = agents.iter().map(|own| texts.of(own)).collect::<Result<_, _>>()?;
         Ok(Self { vectors })
     }
 

@@ -3,7 +3,7 @@
 use foa_capability::parts;
 use foa_capability::profile::AgentProfile;
 
-use super::federation::{Dense, Error, Federation, profiles};
+use super::federation::{Dense, Error, Federation, plain_texts, profiles};
 use super::metrics::{Answer, Metrics};
 use super::set::{Agent, Request, Set};
 use super::texts::Embedded;
@@ -42,36 +42,63 @@ pub async fn measure(
     embedder: &Embedder,
     progress: &dyn Fn(usize, usize),
 ) -> Result<Vec<Arm>, Error> {
-    let plain = profiles(set, false, &[]);
-    let with_examples = if set.has_examples() { profiles(set, true, &[]) } else { Vec::new() };
+    let agents = |examples: bool, more: &[Agent]| Agents {
+        profiles: profiles(set, examples, more),
+        texts: plain_texts(set, examples, more),
+    };
+    let plain = agents(false, &[]);
+    let with_examples = if set.has_examples() { agents(true, &[]) } else { Agents::default() };
     let most = wanted.distractors.iter().max().copied().unwrap_or(0);
     let others: Vec<Agent> = strangers(set, wanted.corpus).take(most).cloned().collect();
-    let among = profiles(set, false, &others);
+    let among = agents(false, &others);
 
     let mut texts = Embedded::new(embedder.model().clone());
-    let of = |profiles: &[AgentProfile]| profiles.iter().flat_map(AgentProfile::texts).collect::<Vec<_>>();
-    let cards = [&plain, &with_examples, &among].map(|profiles| of(profiles)).into_iter().flatten();
+    let of = |agents: &Agents| {
+        let own = agents.profiles.iter().flat_map(AgentProfile::texts);
+        own.chain(agents.texts.iter().flatten().cloned()).collect::<Vec<_>>()
+    };
+    let cards = [&plain, &with_examples, &among].map(of).into_iter().flatten();
     let requests = set.requests.iter().chain(&set.past).flat_map(|request| parts::texts(&request.text));
     texts.add(cards.chain(requests), embedder, progress).await?;
 
-    let mut arms = compare("", &plain, set, &texts)?;
+    let mut arms = compare("", plain.first(usize::MAX), set, &texts)?;
     if set.has_past() {
-        arms.push(Arm { name: "experience".to_owned(), metrics: experienced(set, &plain, &texts)? });
+        arms.push(Arm { name: "experience".to_owned(), metrics: experienced(set, &plain.profiles, &texts)? });
     }
     if set.has_examples() {
-        arms.extend(compare("_examples", &with_examples, set, &texts)?);
+        arms.extend(compare("_examples", with_examples.first(usize::MAX), set, &texts)?);
     }
     for count in wanted.distractors {
-        let own = &among[..(set.agents.len() + count).min(among.len())];
+        let own = among.first(set.agents.len() + count);
         arms.extend(compare(&format!("_distractors_{count}"), own, set, &texts)?);
     }
     Ok(arms)
 }
 
+/// Agents as nodes describe them, and by their bare texts.
+#[derive(Default)]
+struct Agents {
+    profiles: Vec<AgentProfile>,
+    texts: Vec<Vec<String>>,
+}
+
+impl Agents {
+    /// The first so many.
+    fn first(&self, many: usize) -> (&[AgentProfile], &[Vec<String>]) {
+        let many = many.min(self.profiles.len());
+        (&self.profiles[..many], &self.texts[..many])
+    }
+}
+
 /// The three arms that every collection of agents has.
-fn compare(suffix: &str, profiles: &[AgentProfile], set: &Set, texts: &Embedded) -> Result<Vec<Arm>, Error> {
-    let words = Words::new(profiles);
-    let dense = Dense::new(profiles, texts)?;
+fn compare(
+    suffix: &str,
+    (profiles, plain): (&[AgentProfile], &[Vec<String>]),
+    set: &Set,
+    texts: &Embedded,
+) -> Result<Vec<Arm>, Error> {
+    let words = Words::new(plain);
+    let dense = Dense::new(plain, texts)?;
     let federation = Federation::new(profiles, texts)?;
     let arm = |name: &str, answers: Vec<Answer<'_>>| Arm {
         name: format!("{name}{suffix}"),

@@ -83,9 +83,15 @@ impl Agent {
     /// The text that stands for it: `name: description [tags]`.
     #[must_use]
     pub fn text(&self) -> String {
+        format!("{}: {}", self.name, self.says())
+    }
+
+    /// The same without the name.
+    #[must_use]
+    pub fn says(&self) -> String {
         match self.tags.as_slice() {
-            [] => format!("{}: {}", self.name, self.description),
-            tags => format!("{}: {} [{}]", self.name, self.description, tags.join(", ")),
+            [] => self.description.clone(),
+            tags => format!("{} [{}]", self.description, tags.join(", ")),
         }
     }
 }

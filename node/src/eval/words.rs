@@ -1,7 +1,6 @@
 //! Okapi BM25 by a library of its own: what the score must not fall behind.
 
 use bm25::{Document, Language, SearchEngine, SearchEngineBuilder};
-use foa_capability::profile::AgentProfile;
 
 use super::federation::ranked;
 use super::metrics::Answer;
@@ -16,11 +15,11 @@ pub struct Words {
 impl Words {
     /// With the texts of these agents.
     #[must_use]
-    pub fn new(profiles: &[AgentProfile]) -> Self {
-        let of = |(place, profile): (usize, &AgentProfile)| {
-            profile.texts().into_iter().map(move |text| (place, text)).collect::<Vec<_>>()
+    pub fn new(agents: &[Vec<String>]) -> Self {
+        let of = |(place, own): (usize, &Vec<String>)| {
+            own.iter().map(move |text| (place, text.clone())).collect::<Vec<_>>()
         };
-        let (owners, texts): (Vec<usize>, Vec<String>) = profiles.iter().enumerate().flat_map(of).unzip();
+        let (owners, texts): (Vec<usize>, Vec<String>) = agents.iter().enumerate().flat_map(of).unzip();
         let documents = texts.into_iter().enumerate().map(|(id, contents)| Document { id, contents });
         let engine = SearchEngineBuilder::with_documents(Language::English, documents).build();
         Self { engine, owners }
