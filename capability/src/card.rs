@@ -25,6 +25,7 @@ use crate::words::{called, words};
 
 mod derived;
 mod kept;
+mod written;
 
 /// The extension under which a card carries its capability vector.
 pub const EXTENSION: &str = "urn:foa:capability-vector:1";
@@ -437,14 +438,18 @@ impl AgentCard {
 
     /// The texts it is found by, each as its words.
     pub(crate) fn words(&self) -> Vec<Vec<String>> {
-        let lines = self.0.derived.words.get_or_init(|| {
+        self.lines().split('\n').map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
+    }
+
+    /// The same, a text a line.
+    fn lines(&self) -> &str {
+        self.0.derived.words.get_or_init(|| {
             let head = format!("{}. {}", called(self.name()), self.description());
             let of_skill =
                 |s: &Skill| format!("{} {} {} {}", s.id, s.tags.join(" "), s.text(), s.examples.join(" "));
             let texts = std::iter::once(head).chain(self.skills().iter().map(of_skill));
             texts.map(|text| words(&text).join(" ")).collect::<Vec<_>>().join("\n").into()
-        });
-        lines.split('\n').map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
+        })
     }
 }
 

@@ -23,6 +23,10 @@ use crate::score::{Profile, Weights};
 use crate::turn;
 use crate::vector::{InvalidVector, Vector};
 
+mod image;
+
+pub use self::image::Image;
+
 /// Most agents of one node.
 pub const MAX_AGENTS_PER_NODE: usize = 10_000;
 /// How far a card's issue may lie in the future: clocks differ.
@@ -222,6 +226,22 @@ impl Numbers {
         number
     }
 
+    /// Gives an agent a number it had before; `false` when another has it.
+    fn give_again(&mut self, number: u32, agent: &AgentId, row: Row) -> bool {
+        let at = number as usize;
+        if self.agents.len() <= at {
+            self.agents.resize(at + 1, None);
+            self.rows.resize(at + 1, Row::default());
+        }
+        self.rows[at] = row;
+        self.agents[at].replace(agent.clone()).is_none()
+    }
+
+    /// Finds the numbers nobody has, after all were given again.
+    fn count_free(&mut self) {
+        self.free = (0..).zip(&self.agents).filter(|(_, agent)| agent.is_none()).map(|(n, _)| n).collect();
+    }
+
     fn take_back(&mut self, number: u32) {
         self.agents[number as usize] = None;
         self.rows[number as usize].living = false;
@@ -249,6 +269,7 @@ pub struct Directory {
     pub(crate) experience: Experience,
     rejections: BTreeMap<&'static str, u64>,
     rejected: VecDeque<Rejection>,
+    changes: u64,
 }
 
 impl Directory {
@@ -271,6 +292,7 @@ impl Directory {
             experience: Experience::default(),
             rejections: BTreeMap::new(),
             rejected: VecDeque::new(),
+            changes: 0,
         }
     }
 
@@ -371,6 +393,7 @@ impl Directory {
         self.numbers.rows[number as usize] = Row { kind, terms, vectors, lot, online, living: !retired };
         self.buckets.put(card.clone());
         self.agents.insert(agent, Entry { card, number });
+        self.changes += 1;
         match (equivocates, retired, is_new) {
             (true, _, _) => Err(Rejected::Equivocation),
             (false, true, _) => Ok(Applied::Retired),
@@ -469,23 +492,33 @@ impl Directory {
             .map(|(id, _)| id.clone())
             .collect();
         for agent in over {
-            if let Some(entry) = self.agents.remove(&agent) {
-                self.buckets.remove(&agent);
-                let number = self.unindex(&entry);
-                self.numbers.take_back(number);
-                if let Some(known) = self.of_node.get_mut(agent.node()) {
-                    *known -= 1;
-                    if *known == 0 {
-                        self.of_node.remove(agent.node());
-                    }
-                }
-                self.experience.forget(number);
-            }
+            self.forget(&agent);
         }
         let of_node = &self.of_node;
         self.nodes.retain(|id, heard| {
             heard.presence.online || now.since(heard.at) < CARD_TTL || of_node.contains_key(id)
         });
+    }
+
+    fn forget(&mut self, agent: &AgentId) {
+        let Some(entry) = self.agents.remove(agent) else { return };
+        self.changes += 1;
+        self.buckets.remove(agent);
+        let number = self.unindex(&entry);
+        self.numbers.take_back(number);
+        if let Some(known) = self.of_node.get_mut(agent.node()) {
+            *known -= 1;
+            if *known == 0 {
+                self.of_node.remove(agent.node());
+            }
+        }
+        self.experience.forget(number);
+    }
+
+    /// How often an agent came, changed or went: while it is the same, so are the agents.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// What is known of an agent.

@@ -45,6 +45,7 @@ pub mod reputation;
 pub mod resources;
 pub mod route;
 mod routing;
+pub mod saved;
 pub mod score;
 pub mod shards;
 pub mod skills;

@@ -61,6 +61,7 @@ pub async fn start(config: &NodeConfig, embedder: Embedder) -> Result<Running, F
         roles: config.roles.clone(),
         agents,
         store,
+        directory: Some(config.directory()),
         embedder,
         operators: config.operators.clone(),
         coordinators: config.coordinators.clone(),

@@ -107,3 +107,34 @@ fn a_broker_that_forgot_everything_does_not_stop_a_job() {
     completed(submitted, "brokerless-job");
     assert_eq!(gate.drafts(), 2, "nothing was thought about twice");
 }
+
+#[test]
+fn a_coordinator_that_starts_again_knows_whom_it_knew() {
+    let Some(mut federation) = Federation::new(Kind::Embedded) else { return };
+    federation.start("atlas", &["coordinator"], "");
+    federation.start("abacus", &["worker"], "[[agent]]\nkind = \"calc\"\nname = \"calc\"\n");
+    federation.ready(&["atlas", "abacus"]);
+    federation.agents(1);
+    let stop = |federation: &mut Federation| {
+        let node = federation.take("atlas");
+        node.signal("INT");
+        assert_eq!(node.end(PATIENCE).code, Some(0));
+    };
+    stop(&mut federation);
+    federation.again("atlas");
+    federation.node("atlas").says("the directory is known from before agents=1", PATIENCE);
+    federation.ready(&["atlas"]);
+    federation.agents(1);
+    stop(&mut federation);
+
+    // A file that was damaged meanwhile costs nothing but time.
+    let file = federation.folder().join("atlas/directory");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    federation.again("atlas");
+    federation.node("atlas").says("the directory is learnt anew", PATIENCE);
+    federation.ready(&["atlas"]);
+    federation.agents(1);
+}

@@ -277,3 +277,65 @@ proptest! {
         prop_assert!(!beat(&mut a, &mut b));
     }
 }
+
+#[test]
+fn what_was_saved_answers_as_before_and_goes_on() {
+    use crate::route::Query;
+    use crate::saved::Unreadable;
+    use crate::testing::vector;
+
+    let mut directory = directory();
+    let names = ["calc", "corpus", "planner", "gone", "mine"];
+    for (at, name) in (1_u8..).zip(names) {
+        let x = f32::from(at) / 5.0;
+        directory.apply(card(&profile(name), at, (1, 1), [x, 1.0, 0.0]), NOW).unwrap();
+        directory.presence(node(at).0, online(), NOW);
+    }
+    // Numbers with a gap, and a card that is gone for good.
+    let (gone, key) = node(4);
+    let retired = directory.get(&agent("gone", 4)).unwrap().card().clone();
+    let retired = retired.retire(Version(2), NOW, NOW + 2 * CARD_TTL, &key).unwrap();
+    directory.apply(retired, NOW).unwrap();
+    let query = Query::new("adds numbers", vector([1.0, 0.4, 0.0]));
+    let before = directory.route(&query, NOW);
+    let saved = directory.image().to_bytes();
+
+    let mut loaded = Directory::new(model(), Some(node(5).0));
+    assert_eq!(loaded.restore(&saved, NOW), Ok(4), "the local node's agents are left out");
+    assert!(loaded.route(&query, NOW).candidates.is_empty(), "nobody was heard of yet");
+    for at in 1..=4 {
+        loaded.presence(node(at).0, online(), NOW);
+    }
+    loaded.apply(directory.get(&agent("mine", 5)).unwrap().card().clone(), NOW).unwrap();
+    assert_eq!(loaded.route(&query, NOW).candidates, before.candidates);
+    assert_eq!(loaded.digest(), directory.digest());
+    for (id, entry) in directory.iter() {
+        assert_eq!(loaded.get(id).unwrap().card().json(), entry.card().json());
+        loaded.get(id).unwrap().card().verify().unwrap();
+    }
+
+    // What is newer wins as ever, and what is gone stays gone.
+    assert!(loaded.get(&AgentId::new("gone".parse().unwrap(), gone)).unwrap().retired());
+    let stale = loaded.apply(card(&profile("gone"), 4, (1, 1), [1.0, 0.0, 0.0]), NOW);
+    assert_eq!(stale, Err(Rejected::Stale));
+    let newer = loaded.apply(card(&profile("calc"), 1, (1, 2), [1.0, 0.0, 0.0]), NOW);
+    assert_eq!(newer, Ok(Applied::Newer));
+    assert_eq!(loaded.apply(card(&profile("new"), 1, (1, 3), [1.0, 0.4, 0.0]), NOW), Ok(Applied::New));
+    assert_eq!(loaded.route(&query, NOW).candidates.len(), before.candidates.len() + 1);
+
+    // Another time, another model, other bytes.
+    let late = NOW + CARD_TTL;
+    assert_eq!(
+        Directory::new(model(), None).restore(&saved, late),
+        Ok(1),
+        "only the retirement still counts"
+    );
+    let mut changed = saved.clone();
+    changed[saved.len() / 3] ^= 1;
+    let known = loaded.len();
+    assert_eq!(loaded.restore(&changed, NOW), Err(Unreadable::Checksum));
+    assert_eq!(loaded.restore(&saved[..saved.len() - 1], NOW), Err(Unreadable::Checksum));
+    let mut other = Directory::new("other/3@0123456789ab".parse().unwrap(), None);
+    assert_eq!(other.restore(&saved, NOW), Err(Unreadable::Unsound("vectors of another model")));
+    assert_eq!((loaded.len(), other.len()), (known, 0));
+}

@@ -21,7 +21,6 @@ use std::sync::Arc;
 
 pub use hnsw::HnswRs;
 pub(crate) use rows::Probe;
-pub use save::Unreadable;
 pub use snapshot::Snapshot;
 
 use self::graph::{Graph, Seen, Walk};
@@ -169,6 +168,14 @@ impl Vectors {
     /// The cosine of the vector in a slot with the query.
     pub(crate) fn cosine(&self, slot: u32, probe: &Probe) -> f64 {
         self.now.rows.cosine(slot, probe)
+    }
+
+    /// Takes out what does not pass.
+    pub(crate) fn retain(&mut self, passes: impl Fn(Key) -> bool) {
+        let gone: Vec<Key> = self.places.keys().copied().filter(|key| !passes(*key)).collect();
+        for key in gone {
+            self.remove(key);
+        }
     }
 
     /// Where the vector of a key is.

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::saved::Unreadable;
 
 /// A small generator, so that tests need no crate for it (splitmix64).
 struct Numbers(u64);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use foa_capability::ModelId;
+use foa_capability::saved::Unreadable;
 use foa_wire::topic::Class;
 use foa_wire::{Boot, Connection, Filter, NodeId, NodeKey, NodeName, Time, Topic};
 
@@ -209,6 +210,15 @@ impl NodeMachine {
     /// Nothing is wrong if nobody ever calls it; questions about many agents are answered faster if somebody does.
     pub fn upkeep(&mut self, steps: usize) -> usize {
         self.membership.directory.as_mut().map_or(0, |directory| directory.maintain(steps))
+    }
+
+    /// Knows the agents again that [`Image::to_bytes`](foa_capability::directory::Image::to_bytes) wrote of its directory
+    /// before it ended; says how many. A node that keeps no directory has nobody to know. Call it before the first input.
+    ///
+    /// # Errors
+    /// When the bytes are no image of such a directory; the node then learns everybody anew.
+    pub fn remember(&mut self, saved: &[u8], now: Time) -> Result<usize, Unreadable> {
+        self.membership.directory.as_mut().map_or(Ok(0), |directory| directory.restore(saved, now))
     }
 
     /// Whether nothing is being worked on: no agent thinks, no job is open.

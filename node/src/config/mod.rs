@@ -114,6 +114,12 @@ impl NodeConfig {
         self.data_dir.join("artifacts")
     }
 
+    /// Where the directory is kept between two starts.
+    #[must_use]
+    pub fn directory(&self) -> PathBuf {
+        self.data_dir.join("directory")
+    }
+
     /// Where vectors of texts seen before are.
     #[must_use]
     pub fn vectors(&self) -> PathBuf {

@@ -4,9 +4,11 @@
 //! - `journal`: the disk, with one flush for all that waits;
 //! - `opener` and `sealer`: the ways in and out, each a task that checks or makes signatures in order;
 //! - `link`: bytes to messages and back, for both;
+//! - `acquaintance`: whom the node knew when it last ended;
 //! - `standing`: whether the node may coordinate, after what its disk kept;
 //! - `agents`: our agents, each piece of work in a task of its own.
 
+mod acquaintance;
 mod agents;
 mod clock;
 mod journal;
@@ -61,6 +63,8 @@ pub struct Options {
     pub agents: Vec<Arc<dyn Agent>>,
     /// Its disk.
     pub store: Arc<dyn Store>,
+    /// Where it keeps its directory between two starts; `None` when it learns everybody anew.
+    pub directory: Option<std::path::PathBuf>,
     /// What turns texts into vectors.
     pub embedder: Embedder,
     /// Who may control any job.
@@ -119,6 +123,8 @@ pub async fn start(options: Options) -> anyhow::Result<Daemon> {
         max_queue: MAX_QUEUE,
     };
     let mut machine = NodeMachine::new(identity.clone(), config, boot, journal);
+    let mut acquaintance = acquaintance::Acquaintance::new(options.directory);
+    acquaintance.recall(&mut machine, now());
     let advertised = describe(&options.agents, &options.embedder).await?;
     let first = machine.handle(Input::Advertise(advertised), now());
     let node = machine.id().clone();
@@ -137,6 +143,7 @@ pub async fn start(options: Options) -> anyhow::Result<Daemon> {
     let arrivals = opener::start(link.clone(), events, meter.clone());
     let shell = shell::Shell::new(shell::Parts {
         machine,
+        acquaintance,
         sealer: sealer::Sealer::start(link, fabric.clone(), meter.clone(), inputs.clone()),
         journal: journal::Journal::start(options.store, meter.clone()),
         agents: agents::Agents::new(

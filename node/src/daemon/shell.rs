@@ -13,6 +13,7 @@ use foa_wire::{ArtifactId, Time, Topic, WorkId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use super::acquaintance::Acquaintance;
 use super::agents::Agents;
 use super::clock::Clock;
 use super::journal::{Journal, News};
@@ -30,7 +31,7 @@ const TURN: usize = 8;
 /// After so long without anything to do, the directory goes on with what it put off, in this many steps at a time.
 const QUIET: Duration = Duration::from_millis(1);
 const UPKEEP: usize = 4;
-/// How often artifacts that nobody needs are looked for.
+/// How often the directory is written when it has changed, and artifacts that nobody needs are looked for.
 const EXPIRE: Duration = Duration::from_secs(600);
 
 /// What the loop is told from inside the process.
@@ -76,6 +77,7 @@ pub(super) struct View {
 /// What a shell is made of.
 pub(super) struct Parts {
     pub(super) machine: NodeMachine,
+    pub(super) acquaintance: Acquaintance,
     pub(super) sealer: Sealer,
     pub(super) journal: Journal,
     pub(super) agents: Agents,
@@ -164,7 +166,10 @@ impl Shell {
                         self.unsent = Some((before + 1, topic));
                     }
                     Woken::Disk(news) => self.disk(news).await?,
-                    Woken::Expiry => self.expire(),
+                    Woken::Expiry => {
+                        self.expire();
+                        self.keep_directory();
+                    }
                     Woken::Quiet => {
                         self.parts.machine.upkeep(UPKEEP);
                     }
@@ -203,6 +208,13 @@ impl Shell {
             detail: format!("no room for {messages} messages while the broker is away or slow"),
         };
         self.input(refused, None).await
+    }
+
+    /// Writes whom we know, elsewhere; it is a few hundred megabytes in the largest federations.
+    fn keep_directory(&mut self) {
+        if let Some(due) = self.parts.acquaintance.due(&self.parts.machine) {
+            tokio::task::spawn_blocking(move || due.write());
+        }
     }
 
     /// Artifacts nobody needs any more; the disk may take its time.
@@ -387,6 +399,9 @@ impl Shell {
         let unsent = self.parts.fabric.disconnect(GOODBYE).await;
         if unsent > 0 {
             tracing::warn!(unsent, "the broker did not acknowledge the last messages");
+        }
+        if let Some(due) = self.parts.acquaintance.due(&self.parts.machine) {
+            tokio::task::spawn_blocking(move || due.write()).await?;
         }
         Ok(())
     }

@@ -146,6 +146,7 @@ impl Federation {
                 roles: vec![role],
                 agents,
                 store,
+                directory: None,
                 embedder: embedder.clone(),
                 operators: BTreeSet::new(),
                 coordinators: BTreeSet::new(),

@@ -26,6 +26,17 @@ pub(super) struct Decided {
     /// Memory of the process before, and with the directory, megabytes; `None` where the system does not say.
     pub(super) resident_mb: Option<[f64; 2]>,
     pub(super) bytes_per_agent: Option<f64>,
+    pub(super) reload: Reload,
+}
+
+/// What it takes to know everybody again after a restart, CPU time in seconds.
+#[derive(Debug, Serialize)]
+pub(super) struct Reload {
+    /// Bytes of the saved directory.
+    pub(super) bytes: usize,
+    pub(super) saving_s: f64,
+    /// From the bytes to the first decision, which was as before.
+    pub(super) first_decision_s: f64,
 }
 
 /// A directory of all agents of a workload.
@@ -56,7 +67,9 @@ pub(super) fn measure(workload: &Workload, agents: usize, tasks: usize) -> Decid
     };
     let mut all = ask(&directory, workload, tasks, &open);
     let mut policy = ask(&directory, workload, tasks, &granted);
+    let reload = reload(directory, workload, agents);
     Decided {
+        reload,
         agents,
         mean_ms: all.mean(),
         p50_ms: all.quantile(500),
@@ -82,6 +95,26 @@ fn ask(directory: &Directory, workload: &Workload, tasks: usize, with: &dyn Fn(Q
         assert!(!routed.candidates.is_empty(), "somebody fits");
     }
     times
+}
+
+/// Saves a directory, loads it, and asks both the same.
+fn reload(directory: Directory, workload: &Workload, agents: usize) -> Reload {
+    let query = workload.query(0);
+    let before = directory.route(&query, NOW).candidates;
+    let watch = Stopwatch::start();
+    let bytes = directory.image().to_bytes();
+    let saving = watch.read();
+    drop(directory);
+    let watch = Stopwatch::start();
+    let mut loaded = Directory::new(workload::model(), None);
+    loaded.restore(&bytes, NOW).expect("these bytes were just saved");
+    for agent in (0..agents).step_by(workload::AGENTS_PER_NODE) {
+        loaded.presence(workload.node(agent).0, workload::online(), NOW);
+    }
+    let after = loaded.route(&query, NOW).candidates;
+    let first_decision_s = watch.read().as_secs_f64();
+    assert!(after == before, "a directory that was loaded decides as the one that was saved");
+    Reload { bytes: bytes.len(), saving_s: saving.as_secs_f64(), first_decision_s }
 }
 
 /// Bytes of this process in memory.

@@ -142,6 +142,15 @@ fn table(report: &Report) -> String {
             out.push_str(&format!("  in memory: {with:.0} MB, {each:.0} bytes an agent\n"));
         }
     }
+    for d in &report.decisions {
+        out.push_str(&format!(
+            "\n{} agents after a restart: {:.2} s to the first decision from {:.0} MB, which took {:.2} s to save\n",
+            d.agents,
+            d.reload.first_decision_s,
+            d.reload.bytes as f64 / 1e6,
+            d.reload.saving_s
+        ));
+    }
     for c in &report.churn {
         out.push_str(&format!(
             "\n{} agents, {} seconds, {} replaced\n  searches: at rest mean {:.0} us, p99 {:.0} us; churning {:.0}, {:.0}; after the burst {:.0}, {:.0}\n  recall@10: {:.3} before, {:.3} after the burst, {:.3} at the end; {} were lost and linked anew; upkeep takes {:.1} % of a core\n",

@@ -11,7 +11,7 @@ use foa_wire::{AgentId, Boot, Connection, NodeId, NodeKey, Sequence, Time, Versi
 /// Components of a vector, as all-MiniLM-L6-v2 makes them.
 pub(super) const DIMENSION: usize = 384;
 /// Agents of one node; a directory takes no more than ten thousand.
-const AGENTS_PER_NODE: usize = 5_000;
+pub(super) const AGENTS_PER_NODE: usize = 5_000;
 /// Vectors around one centre.
 const PER_CLUSTER: usize = 100;
 /// How far vectors lie from their centre, in every direction: two of a cluster have a cosine of 0.67, and the ten nearest
