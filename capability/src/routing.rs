@@ -70,7 +70,7 @@ impl Directory {
         query.exclude.iter().filter_map(|agent| self.get(agent)).map(|entry| entry.number).collect()
     }
 
-    /// As many of the shortlist as candidates and losers are wanted, best first, ties by agent.
+    /// As many of the shortlist, which rises, as candidates and losers are wanted, best first, ties by agent.
     ///
     /// No factor is above 1, so nobody's score exceeds the product of those that cost little to know. Looked at in falling
     /// order of that, the rest cannot change the answer once the last one wanted scores as much as the next could.
@@ -87,10 +87,13 @@ impl Directory {
         let price =
             |terms: &Terms| self.weights.price(terms.card.capability().offer.expected_price(), query.budget);
         let prices = self.kinds.each_terms(&1.0, price);
+        let mut bm25 = following(lexical.iter());
+        let mut served = following(near.experience.iter().map(|(number, near)| (*number, *near)));
         let most = |number: &u32| {
             let row = &self.rows()[*number as usize];
-            let words = self.weights.words(lexical.of(*number));
-            let similarity = self.weights.similarity(near.similarity(*number), words);
+            let words = self.weights.words(bm25(*number).unwrap_or(0.0));
+            let dense = near.dense(*number).max(served(*number).unwrap_or(0.0));
+            let similarity = self.weights.similarity(dense, words);
             let bound = similarity * prices[row.terms as usize] * turn(query.seed, row.lot);
             // Factors in another order round otherwise.
             Most { alpha: bound * (1.0 + 1e-12), rank: ranks[*number as usize], number: *number }
@@ -482,6 +485,15 @@ impl PartialEq for Most {
 }
 
 impl Eq for Most {}
+
+/// Looks up numbers that rise, each once, in a list that rises too.
+fn following<T>(list: impl Iterator<Item = (u32, T)>) -> impl FnMut(u32) -> Option<T> {
+    let mut list = list.peekable();
+    move |number| {
+        while list.next_if(|(before, _)| *before < number).is_some() {}
+        list.next_if(|(same, _)| *same == number).map(|(_, found)| found)
+    }
+}
 
 /// Agents in falling order of what they can score at most. A few are put in order first: mostly the rest is never asked
 /// for.

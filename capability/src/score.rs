@@ -84,7 +84,7 @@ impl Weights {
     /// The lexical factor: `1 − exp(−λ · BM25)`, 0 to 1.
     #[must_use]
     pub fn words(&self, bm25: f64) -> f64 {
-        unit(1.0 - (-self.lexical * bm25.max(0.0)).exp())
+        if bm25 > 0.0 { unit(1.0 - (-self.lexical * bm25).exp()) } else { 0.0 }
     }
 
     /// The similarity that counts. Meaning and words are two independent reasons to think that an agent fits, so what is
