@@ -70,3 +70,8 @@ pub use score::{Profile, Weights};
 pub use shards::ShardMap;
 pub use skills::{Bloom, Skill};
 pub use vector::{InvalidVector, Quantised, Vector};
+
+/// The page on the score holds an example that is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../SCORE.md")]
+struct ScorePage;

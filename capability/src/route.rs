@@ -86,6 +86,9 @@ pub struct Routed {
     pub considered: usize,
     /// How the nearest were found: `exact` or `hnsw`.
     pub engine: Engine,
+    /// The model whose vectors were compared; an older node does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelId>,
     /// The seed of the question, if it had one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,

@@ -62,7 +62,8 @@ impl Directory {
         losers.sort_by(nearest_first);
         losers.truncate(MAX_LOSERS);
         let threshold = self.weights.threshold;
-        Routed { candidates, losers, threshold, considered, engine, seed: query.seed, unmet }
+        let (model, seed) = (Some(self.model.clone()), query.seed);
+        Routed { candidates, losers, threshold, considered, engine, model, seed, unmet }
     }
 
     /// The numbers of agents not to consider.

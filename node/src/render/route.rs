@@ -8,30 +8,40 @@ use super::{Style, Table, count};
 #[must_use]
 pub fn route(routed: &Routed, style: Style) -> String {
     let mut out = format!(
-        "{} considered, {} search, threshold {:.2}\n",
+        "{} considered, {} search, threshold {:.2}",
         count(routed.considered, "agent"),
         routed.engine,
         routed.threshold
     );
+    if let Some(model) = &routed.model {
+        out.push_str(&format!(", vectors of {model}"));
+    }
+    if let Some(seed) = routed.seed {
+        out.push_str(&format!(", seed {seed:016x}"));
+    }
+    out.push('\n');
     if !routed.candidates.is_empty() {
         let mut table = Table::new(&[
             "AGENT",
             "SCORE",
             "",
             "SIM",
+            "DENSE",
             "LEX",
+            "EXP",
             "POL",
             "RES",
             "PRICE",
             "LOAD",
             "SPEC",
             "REP",
+            "TURN",
             "VERSION",
             "BEST VECTOR",
         ]);
         routed.candidates.iter().for_each(|c| table.row(row(c)));
         out.push_str(&format!("\n{}", table.render(style)));
-        out.push_str(&style.dim("score = sim × pol × res × price × load × spec × rep; sim includes lex\n"));
+        out.push_str(&style.dim("score = sim × pol × res × price × load × spec × rep × turn; sim = 1 − (1 − max(dense, exp)) × (1 − lex)\n"));
     }
     if !routed.losers.is_empty() {
         let mut table = Table::new(&["NOT CHOSEN", "SIM", "WHY"]);
@@ -66,13 +76,16 @@ fn row(candidate: &Candidate) -> Vec<String> {
         format!("{:.3}", candidate.alpha),
         if candidate.passes { "pass" } else { "low" }.to_owned(),
         format!("{:.3}", f.similarity),
+        format!("{:.3}", f.dense),
         number(f.lexical),
+        f.experience.map_or_else(|| "-".to_owned(), number),
         number(f.policy),
         number(f.resources),
         number(f.price),
         number(f.load),
         number(f.spec),
         number(f.reputation),
+        number(f.turn),
         format!("{}.{}", candidate.version.0, candidate.version.1),
         f.best_vector.clone(),
     ]

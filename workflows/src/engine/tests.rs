@@ -131,6 +131,7 @@ impl Script {
             threshold: 0.1,
             considered: self.manners.len(),
             engine: Engine::Exact,
+            model: None,
             seed: None,
             unmet: None,
         }
