@@ -438,18 +438,14 @@ impl AgentCard {
 
     /// The texts it is found by, each as its words.
     pub(crate) fn words(&self) -> Vec<Vec<String>> {
-        self.lines().split('\n').map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
-    }
-
-    /// The same, a text a line.
-    fn lines(&self) -> &str {
-        self.0.derived.words.get_or_init(|| {
+        let lines = self.0.derived.words.get_or_init(|| {
             let head = format!("{}. {}", called(self.name()), self.description());
             let of_skill =
                 |s: &Skill| format!("{} {} {} {}", s.id, s.tags.join(" "), s.text(), s.examples.join(" "));
             let texts = std::iter::once(head).chain(self.skills().iter().map(of_skill));
             texts.map(|text| words(&text).join(" ")).collect::<Vec<_>>().join("\n").into()
-        })
+        });
+        lines.split('\n').map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
     }
 }
 

@@ -3,10 +3,11 @@
 //!
 //! A question costs what its rare words cost: they are looked up rarest first, until [`MAX_POSTINGS`] places were seen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use crate::saved::{self, Section, Unreadable};
 use crate::words::words;
 
 /// BM25's saturation and length normalisation, at their usual values.
@@ -17,6 +18,9 @@ const B: f64 = 0.75;
 pub(crate) const MAX_POSTINGS: usize = 8_192;
 /// From so many texts on, words that at least one text in two has are passed over.
 const COMMON: usize = 256;
+
+/// Another number, another layout.
+const MARK: &[u8] = b"foa-words-1\n";
 
 /// One piece of text of one agent: a card's name and description, or a skill.
 #[derive(Clone, Debug, Default)]
@@ -127,6 +131,66 @@ impl Lexical {
             }
             self.free.push(number);
         }
+    }
+
+    /// The texts as bytes.
+    pub(crate) fn save(&self) -> Vec<u8> {
+        let mut out = Section::new(MARK);
+        out.numbers(self.documents.iter().flat_map(|document| [document.agent, document.length]));
+        out.numbers(self.free.iter().copied());
+        for Posting { word, documents } in &self.postings {
+            out.bytes(word.as_bytes());
+            out.numbers(documents.iter().flat_map(|(document, times)| [*document, *times]));
+        }
+        out.finish()
+    }
+
+    /// The texts that were saved, of those agents who pass.
+    pub(crate) fn load(bytes: &[u8], passes: impl Fn(u32) -> bool) -> Result<Self, Unreadable> {
+        let (mut rest, _) = saved::open(MARK, bytes)?;
+        let mut own = Self::default();
+        let documents = rest.numbers()?;
+        let (documents, _) = documents.as_chunks::<2>();
+        own.free = rest.numbers()?;
+        let free: BTreeSet<u32> = own.free.iter().copied().collect();
+        for (number, [agent, length]) in (0..).zip(documents) {
+            if !free.contains(&number) {
+                own.of_agent.entry(*agent).or_default().push(number);
+            }
+            own.total_length += *length as usize;
+        }
+        let mut terms: Vec<Vec<u32>> = vec![Vec::new(); documents.len()];
+        let mut words = Vec::new();
+        while !rest.is_empty() {
+            let term = u32::try_from(own.postings.len()).expect("fewer words than fit in memory");
+            let word = std::str::from_utf8(rest.bytes()?).map_err(|_| Unreadable::Unsound("no word"))?;
+            let places = rest.numbers()?;
+            let (places, _) = places.as_chunks::<2>();
+            for [document, _] in places {
+                let of = terms.get_mut(*document as usize);
+                of.ok_or(Unreadable::Unsound("a word of no text"))?.push(term);
+            }
+            let word: Arc<str> = word.into();
+            if places.is_empty() {
+                own.unused.push(term);
+            } else {
+                words.push((Arc::clone(&word), term));
+            }
+            let documents = places.iter().map(|[document, times]| (*document, *times)).collect();
+            own.postings.push(Posting { word, documents });
+        }
+        own.vocabulary = words.into_iter().collect();
+        let document = |(terms, [agent, length]): (Vec<u32>, &[u32; 2])| Document {
+            agent: *agent,
+            terms: terms.into(),
+            length: *length,
+        };
+        own.documents = terms.into_iter().zip(documents).map(document).collect();
+        let gone: Vec<u32> = own.of_agent.keys().copied().filter(|agent| !passes(*agent)).collect();
+        for agent in gone {
+            own.remove(agent);
+        }
+        Ok(own)
     }
 
     /// BM25 of each agent that shares a word with the text: the sum over shared words of how rare the word is among all

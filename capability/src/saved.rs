@@ -1,7 +1,5 @@
 //! What is kept on a disk between two starts: sections of bytes, each with a mark that names its layout, its length, and
-//! SHA-256 of what it says. Little endian.
-
-use sha2::{Digest as _, Sha256};
+//! BLAKE3 of what it says. Little endian.
 
 /// Bytes of a length, and of a checksum.
 const LENGTH: usize = 8;
@@ -66,8 +64,8 @@ impl Section {
         let start = self.mark + LENGTH;
         let length = (self.out.len() - start) as u64;
         self.out[self.mark..start].copy_from_slice(&length.to_le_bytes());
-        let checksum = Sha256::digest(&self.out[start..]);
-        self.out.extend_from_slice(&checksum);
+        let checksum = blake3::hash(&self.out[start..]);
+        self.out.extend_from_slice(checksum.as_bytes());
         self.out
     }
 }
@@ -82,7 +80,7 @@ pub(crate) fn open<'a>(mark: &[u8], bytes: &'a [u8]) -> Result<(Rest<'a>, &'a [u
     let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| Unreadable::Checksum)?;
     let (body, rest) = rest.split_at_checked(length).ok_or(Unreadable::Checksum)?;
     let (checksum, rest) = rest.split_at_checked(CHECKSUM).ok_or(Unreadable::Checksum)?;
-    if *Sha256::digest(body) != *checksum {
+    if blake3::hash(body).as_bytes() != checksum {
         return Err(Unreadable::Checksum);
     }
     Ok((Rest(body), rest))

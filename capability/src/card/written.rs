@@ -20,7 +20,6 @@ struct Writing<'a> {
     capability: &'a Capability,
     size: usize,
     hash: &'a str,
-    words: &'a str,
 }
 
 /// The same, read back.
@@ -32,7 +31,6 @@ struct Reading {
     capability: Capability,
     size: usize,
     hash: Box<str>,
-    words: Box<str>,
 }
 
 impl AgentCard {
@@ -47,7 +45,6 @@ impl AgentCard {
             capability: &card.capability,
             size: card.size,
             hash: self.hash(),
-            words: self.lines(),
         };
         let Ok(text) = serde_json::to_vec(&writing) else { return };
         let reading = serde_json::from_slice::<Reading>(&text);
@@ -64,12 +61,7 @@ impl AgentCard {
         let text = rest.bytes()?;
         let read: Reading = serde_json::from_slice(text).map_err(|_| Unreadable::Unsound("no card"))?;
         let kept = Kept::Packed(rest.bytes()?.into());
-        let derived = Derived {
-            hash: read.hash.into(),
-            verified: Ok(()).into(),
-            words: read.words.into(),
-            ..Derived::default()
-        };
+        let derived = Derived { hash: read.hash.into(), verified: Ok(()).into(), ..Derived::default() };
         let Reading { name, description, skills, capability, size, .. } = read;
         Ok(Self(Arc::new(Content { kept, size, name, description, skills, capability, derived })))
     }

@@ -7,7 +7,8 @@ use foa_wire::{AgentId, NodeId, Time};
 use super::{Directory, Entry, Row};
 use crate::card::AgentCard;
 use crate::experience::Experience;
-use crate::index::{Index as _, Snapshot, Vectors};
+use crate::index::{Index as _, Key, Snapshot, Vectors};
+use crate::lexical::Lexical;
 use crate::model::ModelId;
 use crate::saved::{self, Section, Unreadable};
 use crate::turn;
@@ -22,6 +23,8 @@ pub struct Image {
     model: ModelId,
     /// By id, with their numbers in the index.
     cards: Vec<(u32, AgentCard)>,
+    /// The words they are found by, as bytes.
+    words: Vec<u8>,
     vectors: Snapshot,
 }
 
@@ -32,6 +35,7 @@ impl Image {
         let mut out = Section::new(MARK);
         out.bytes(VERSION);
         out.bytes(self.model.to_string().as_bytes());
+        out.bytes(&self.words);
         for (number, card) in &self.cards {
             card.write(*number, &mut out);
         }
@@ -42,11 +46,12 @@ impl Image {
 }
 
 impl Directory {
-    /// The agents as they are now; costs a pointer for each.
+    /// The agents as they are now; costs a pointer for each card and vector, and a copy of the words.
     #[must_use]
     pub fn image(&self) -> Image {
         let cards = self.agents.values().map(|entry| (entry.number, entry.card.clone())).collect();
-        Image { model: self.model.clone(), cards, vectors: self.vectors.snapshot() }
+        let (words, vectors) = (self.lexical.save(), self.vectors.snapshot());
+        Image { model: self.model.clone(), cards, words, vectors }
     }
 
     /// Knows the agents of an image again, in place of those it knew; says how many. Those of the local node are left
@@ -62,17 +67,26 @@ impl Directory {
         if rest.bytes()? != self.model.to_string().as_bytes() {
             return Err(Unreadable::Unsound("vectors of another model"));
         }
+        let words = rest.bytes()?;
         let mut new = Self::new(self.model.clone(), self.local.clone());
         new.vectors = Vectors::load(vectors)?;
-        let mut found = 0;
+        let (mut agents, mut found) = (Vec::new(), 0);
         while !rest.is_empty() {
             let number = rest.number()?;
-            found += new.know_again(number, AgentCard::read(&mut rest)?, self)?;
+            let card = AgentCard::read(&mut rest)?;
+            found += new.know_again(number, &card, self)?;
+            agents.push((card.agent().clone(), Entry { card, number }));
         }
+        let count = agents.len();
+        new.agents = agents.into_iter().collect();
+        if new.agents.len() < count {
+            return Err(Unreadable::Unsound("an agent twice"));
+        }
+        let rows = &new.numbers.rows;
+        let has = |agent: u32, part: u32| rows.get(agent as usize).is_some_and(|row| part < row.vectors);
+        new.lexical = Lexical::load(words, |agent| has(agent, 0))?;
         if found < new.vectors.len() {
-            let rows = &new.numbers.rows;
-            let is_known = |agent: u32, part| rows.get(agent as usize).is_some_and(|row| part < row.vectors);
-            new.vectors.retain(|key| is_known(key.agent, key.part));
+            new.vectors.retain(|key| has(key.agent, key.part));
         }
         new.numbers.count_free();
         self.agents = new.agents;
@@ -90,21 +104,20 @@ impl Directory {
         Ok(self.len())
     }
 
-    /// Puts a card where it was; says how many vectors it has in the index.
-    fn know_again(&mut self, number: u32, card: AgentCard, before: &Self) -> Result<usize, Unreadable> {
+    /// Knows a card by the number it had; says how many vectors it has in the index.
+    fn know_again(&mut self, number: u32, card: &AgentCard, before: &Self) -> Result<usize, Unreadable> {
         let agent = card.agent().clone();
         let capability = card.capability();
         let (same_model, retired) = (capability.model == self.model, capability.retired);
         let mut slots = Vec::new();
         if same_model && !retired {
             for (part, _) in (0..).zip(&capability.vectors) {
-                let slot = self.vectors.slot(crate::index::Key { agent: number, part });
+                let slot = self.vectors.slot(Key { agent: number, part });
                 slots.push(slot.ok_or(Unreadable::Unsound("a card whose vectors are not there"))?);
             }
-            self.lexical.insert(number, &card.words());
         }
         let vectors = u32::try_from(slots.len()).expect("a card has some hundred vectors at most");
-        let kind = self.kinds.join(&card, slots.into(), same_model);
+        let kind = self.kinds.join(card, slots.into(), same_model);
         let terms = self.kinds.get(kind).map_or(0, |kind| kind.terms);
         let (online, lot) = (before.is_online(agent.node()), turn::lot(&agent));
         let row = Row { kind, terms, vectors, lot, online, living: !retired };
@@ -113,7 +126,6 @@ impl Directory {
         }
         *self.of_node.entry(agent.node().clone()).or_default() += 1;
         self.buckets.put(card.clone());
-        self.agents.insert(agent, Entry { card, number });
         Ok(vectors as usize)
     }
 
