@@ -65,7 +65,7 @@ pub enum InvalidCard {
     /// The number of vectors is not the number of texts.
     #[error("wanted {wanted} vectors, one for each text of the profile, found {found}")]
     VectorCount {
-        /// Two for the description, one per skill, one per example, one for the Spec.
+        /// One for the description, one per skill, one per example, one for the Spec.
         wanted: usize,
         /// What was given.
         found: usize,
@@ -217,19 +217,16 @@ impl AgentCard {
         key: &NodeKey,
     ) -> Result<Self, InvalidCard> {
         let examples = skills::by_example(&profile.skills).map(|(_, examples)| examples.len()).sum::<usize>();
-        let wanted = 2 + profile.skills.len() + examples + usize::from(profile.spec.is_some());
+        let wanted = 1 + profile.skills.len() + examples + usize::from(profile.spec.is_some());
         if vectors.len() != wanted {
             return Err(InvalidCard::VectorCount { wanted, found: vectors.len() });
         }
-        // The middle of the two descriptions is nearer to what people ask for than either.
-        let description = Vector::middle(&vectors[..2]).unwrap_or_else(|| vectors[0].clone());
         let (skills, _) = skills::trim(profile.skills.clone());
         let of =
             std::iter::once("description".to_owned()).chain(skills.iter().map(|s| format!("skill:{}", s.id)));
-        let own = std::iter::once(&description).chain(&vectors[2..]);
         let mut card_vectors =
-            of.zip(own).map(|(of, v)| CardVector { of, vector: v.quantise() }).collect::<Vec<_>>();
-        let mut of_examples = &vectors[2 + profile.skills.len()..];
+            of.zip(&vectors).map(|(of, v)| CardVector { of, vector: v.quantise() }).collect::<Vec<_>>();
+        let mut of_examples = &vectors[1 + profile.skills.len()..];
         for (skill, examples) in skills::by_example(&profile.skills) {
             let (own, rest) = of_examples.split_at(examples.len());
             of_examples = rest;

@@ -67,6 +67,11 @@ impl Scores {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, f64)> {
         self.0.iter().copied()
     }
+
+    /// The same as a list, in rising order of number.
+    pub(crate) fn rising(&self) -> &[(u32, f64)] {
+        &self.0
+    }
 }
 
 impl Lexical {

@@ -45,13 +45,12 @@ pub struct AgentProfile {
 }
 
 impl AgentProfile {
-    /// The texts to embed, in order: the whole description, the same with the name before it, one per skill (name and
-    /// description), each example of the skills that have some (within the card's limits), and last the Spec if there is
-    /// one.
+    /// The texts to embed, in order: name and description, one per skill (name and description), each example of the skills
+    /// that have some (within the card's limits), and last the Spec if there is one. Names stand there as one would say
+    /// them.
     #[must_use]
     pub fn texts(&self) -> Vec<String> {
-        let named = format!("{}: {}", called(self.name.as_str()), self.description);
-        let mut texts = vec![self.description.clone(), named];
+        let mut texts = vec![format!("{}: {}", called(self.name.as_str()), self.description)];
         texts.extend(self.skills.iter().map(Skill::text));
         texts.extend(skills::by_example(&self.skills).flat_map(|(_, examples)| examples).cloned());
         texts.extend(self.spec.clone());

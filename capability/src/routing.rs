@@ -88,12 +88,12 @@ impl Directory {
         let price =
             |terms: &Terms| self.weights.price(terms.card.capability().offer.expected_price(), query.budget);
         let prices = self.kinds.each_terms(&1.0, price);
-        let mut bm25 = following(lexical.iter());
-        let mut served = following(near.experience.iter().map(|(number, near)| (*number, *near)));
+        let served: Vec<(u32, f64)> = near.experience.iter().map(|(n, near)| (*n, *near)).collect();
+        let (mut bm25, mut served) = (Following::new(lexical.rising()), Following::new(&served));
         let most = |number: &u32| {
             let row = &self.rows()[*number as usize];
-            let words = self.weights.words(bm25(*number).unwrap_or(0.0));
-            let dense = near.dense(*number).max(served(*number).unwrap_or(0.0));
+            let words = self.weights.words(bm25.of(*number));
+            let dense = near.dense(*number).max(served.of(*number));
             let similarity = self.weights.similarity(dense, words);
             let bound = similarity * prices[row.terms as usize] * turn(query.seed, row.lot);
             // Factors in another order round otherwise.
@@ -487,12 +487,25 @@ impl PartialEq for Most {
 
 impl Eq for Most {}
 
-/// Looks up numbers that rise, each once, in a list that rises too.
-fn following<T>(list: impl Iterator<Item = (u32, T)>) -> impl FnMut(u32) -> Option<T> {
-    let mut list = list.peekable();
-    move |number| {
-        while list.next_if(|(before, _)| *before < number).is_some() {}
-        list.next_if(|(same, _)| *same == number).map(|(_, found)| found)
+/// Looks up numbers that rise in a list that rises too; 0 for those that are not in it.
+struct Following<'a> {
+    list: &'a [(u32, f64)],
+}
+
+impl<'a> Following<'a> {
+    fn new(list: &'a [(u32, f64)]) -> Self {
+        Self { list }
+    }
+
+    fn of(&mut self, number: u32) -> f64 {
+        while let [(first, found), rest @ ..] = self.list {
+            match (*first).cmp(&number) {
+                Ordering::Less => self.list = rest,
+                Ordering::Equal => return *found,
+                Ordering::Greater => break,
+            }
+        }
+        0.0
     }
 }
 

@@ -62,7 +62,7 @@ fn the_best_of_an_agents_vectors_counts_and_is_named() {
     let mut profile = profile("both");
     profile.skills = vec![skill("first", ""), skill("second", "")];
     let (id, key) = node(1);
-    let vectors = [[0.0, 0.0, 1.0], [0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]].map(vector).to_vec();
+    let vectors = [[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]].map(vector).to_vec();
     let (id, ttl) = (AgentId::new(profile.name.clone(), id), crate::card::CARD_TTL);
     let order = (Boot(1), foa_wire::Version(1));
     let card =

@@ -147,7 +147,7 @@ impl Workload {
             base_model: None,
         };
         let id = AgentId::new(profile.name.clone(), node);
-        let vectors = vec![self.vector(agent, version); 2];
+        let vectors = vec![self.vector(agent, version)];
         let version = Version(version + 1);
         AgentCard::issue(&profile, vectors, id, Boot(1), version, &model(), NOW, CARD_TTL, &key)
             .expect("a card of one vector is valid")
