@@ -33,18 +33,11 @@ impl Directory {
     pub fn route(&self, query: &Query, now: Time) -> Routed {
         let lexical =
             if self.weights.lexical > 0.0 { self.lexical.scores(&query.text) } else { Scores::default() };
-        let meeting = self.kinds.each_terms(&false, |terms| meets(query, terms));
-        let mut passes: Vec<bool> =
-            self.rows().iter().map(|row| row.living && row.online && meeting[row.terms as usize]).collect();
-        for number in self.excluded(query) {
-            passes[number as usize] = false;
-        }
-        let considered = self.rows().iter().filter(|row| row.living).count();
-        let vectors = self.rows().iter().zip(&passes).map(|(row, passes)| row.vectors * u32::from(*passes));
-        let vectors = vectors.sum::<u32>() as usize;
-        let engine = self.vectors.engine(vectors);
+        let filtered = self.filtered(query);
+        let engine = self.vectors.engine(filtered.vectors);
         let experience = self.experience(query);
-        let (shortlist, engine) = self.shortlist(query, &passes, vectors, engine, &lexical, &experience);
+        let (shortlist, engine) = self.shortlist(query, &filtered, engine, &lexical, &experience);
+        let considered = filtered.passing + filtered.refused;
         let compared = if self.compares_refused() { considered } else { shortlist.len() };
         let near = Nearness::new(self, query, experience, compared);
         let mut scored = self.best(query, &shortlist, &near, &lexical, now);
@@ -53,7 +46,7 @@ impl Directory {
         let unmet =
             if candidates.iter().any(|c| c.passes) { None } else { self.unmet(query, candidates.first()) };
 
-        let mut losers = self.nearest_refused(query, &passes, &near);
+        let mut losers = self.nearest_refused(query, &filtered, &near);
         losers.extend(beyond.into_iter().take(MAX_LOSERS).map(|s| Loser {
             agent: s.agent.clone(),
             similarity: s.factors.similarity,
@@ -64,6 +57,27 @@ impl Directory {
         let threshold = self.weights.threshold;
         let (model, seed) = (Some(self.model.clone()), query.seed);
         Routed { candidates, losers, threshold, considered, engine, model, seed, unmet }
+    }
+
+    /// Who passes the filters.
+    fn filtered(&self, query: &Query) -> Filtered {
+        let meeting = self.kinds.each_terms(&false, |terms| meets(query, terms));
+        let mut filtered = Filtered { passes: Vec::with_capacity(self.rows().len()), ..Filtered::default() };
+        for row in self.rows() {
+            let passes = row.living && row.online && meeting[row.terms as usize];
+            filtered.passes.push(passes);
+            filtered.passing += usize::from(passes);
+            filtered.refused += usize::from(row.living && !passes);
+            filtered.vectors += if passes { row.vectors as usize } else { 0 };
+        }
+        for number in self.excluded(query) {
+            if std::mem::take(&mut filtered.passes[number as usize]) {
+                filtered.passing -= 1;
+                filtered.refused += 1;
+                filtered.vectors -= self.rows()[number as usize].vectors as usize;
+            }
+        }
+        filtered
     }
 
     /// The numbers of agents not to consider.
@@ -148,17 +162,17 @@ impl Directory {
     fn shortlist(
         &self,
         query: &Query,
-        passes: &[bool],
-        vectors: usize,
+        filtered: &Filtered,
         engine: Engine,
         lexical: &Scores,
         experience: &BTreeMap<u32, f64>,
     ) -> (Vec<u32>, Engine) {
         if engine == Engine::Exact {
-            let passing = (0..).zip(passes).filter(|(_, passes)| **passes);
+            let passing = (0..).zip(&filtered.passes).filter(|(_, passes)| **passes);
             return (passing.map(|(number, _)| number).collect(), Engine::Exact);
         }
-        let passes = |number: u32| passes.get(number as usize).copied().unwrap_or(false);
+        let passes = |number: u32| filtered.passes.get(number as usize).copied().unwrap_or(false);
+        let vectors = filtered.vectors;
         let k = (query.limit.saturating_mul(VECTORS_PER_CANDIDATE)).max(FEWEST_SCORED);
         let (hits, engine) = self.vectors.nearest(&query.vector, k, vectors, &|key| passes(key.agent));
         let mut numbers: BTreeSet<u32> = hits.iter().map(|h| h.key.agent).collect();
@@ -170,8 +184,12 @@ impl Directory {
             }
         }
         let best = |mut scores: Vec<(u32, f64)>| {
-            scores.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-            scores.into_iter().take(FEWEST_SCORED).map(|(number, _)| number)
+            if scores.len() > FEWEST_SCORED {
+                let order = |a: &(u32, f64), b: &(u32, f64)| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0));
+                scores.select_nth_unstable_by(FEWEST_SCORED, order);
+                scores.truncate(FEWEST_SCORED);
+            }
+            scores.into_iter().map(|(number, _)| number)
         };
         numbers.extend(best(lexical.iter().filter(|(n, _)| passes(*n)).collect()));
         numbers.extend(best(experience.iter().map(|(n, s)| (*n, *s)).filter(|(n, _)| passes(*n)).collect()));
@@ -184,15 +202,17 @@ impl Directory {
     }
 
     /// The refused that are nearest to the task.
-    fn nearest_refused(&self, query: &Query, passes: &[bool], near: &Nearness<'_>) -> Vec<Loser> {
-        let is_refused = |number: &u32| !passes[*number as usize] && self.rows()[*number as usize].living;
-        let refused: BTreeSet<u32> = if self.compares_refused() {
-            (0..).take(passes.len()).filter(is_refused).collect()
-        } else if passes.iter().zip(self.rows()).all(|(passes, row)| *passes || !row.living) {
-            BTreeSet::new()
+    fn nearest_refused(&self, query: &Query, filtered: &Filtered, near: &Nearness<'_>) -> Vec<Loser> {
+        let is_refused =
+            |number: &u32| !filtered.passes[*number as usize] && self.rows()[*number as usize].living;
+        let refused: Vec<u32> = if filtered.refused == 0 {
+            Vec::new()
+        } else if self.compares_refused() {
+            (0..).take(filtered.passes.len()).filter(is_refused).collect()
         } else {
             let (hits, _) = self.vectors.nearest(&query.vector, 2 * MAX_LOSERS, usize::MAX, &|_| true);
-            hits.iter().map(|h| h.key.agent).filter(is_refused).collect()
+            let refused: BTreeSet<u32> = hits.iter().map(|h| h.key.agent).filter(is_refused).collect();
+            refused.into_iter().collect()
         };
         let ranks = self.ranks();
         let most = |number: &u32| Most {
@@ -486,6 +506,17 @@ impl PartialEq for Most {
 }
 
 impl Eq for Most {}
+
+/// Who passes the filters, of those who are not gone for good.
+#[derive(Debug, Default)]
+struct Filtered {
+    /// By number.
+    passes: Vec<bool>,
+    passing: usize,
+    refused: usize,
+    /// Of those that pass.
+    vectors: usize,
+}
 
 /// Looks up numbers that rise in a list that rises too; 0 for those that are not in it.
 struct Following<'a> {

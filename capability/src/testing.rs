@@ -81,3 +81,30 @@ pub(crate) fn directory() -> Directory {
 }
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
+
+/// A small generator, so that tests need no crate for it (splitmix64).
+pub(crate) struct Numbers(pub(crate) u64);
+
+impl Numbers {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// Roughly normal, from the sum of four uniforms.
+    fn normal(&mut self) -> f32 {
+        (0..4).map(|_| (self.next() >> 40) as f32 / (1 << 24) as f32 - 0.5).sum::<f32>() * 1.7
+    }
+
+    pub(crate) fn raw(&mut self, dimension: usize) -> Vec<f32> {
+        (0..dimension).map(|_| self.normal()).collect()
+    }
+
+    /// A vector around a centre.
+    pub(crate) fn near(&mut self, centre: &[f32], spread: f32) -> Vector {
+        Vector::new(centre.iter().map(|c| c + spread * self.normal()).collect()).unwrap()
+    }
+}

@@ -1,35 +1,14 @@
 use super::*;
-use crate::testing::node;
-
-/// A small generator, so that tests need no crate for it (splitmix64).
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn around(&mut self, centre: &[f32], spread: f32) -> Vec<f32> {
-        let mut normal =
-            || (0..4).map(|_| (self.next() >> 40) as f32 / (1 << 24) as f32 - 0.5).sum::<f32>() * 1.7;
-        centre.iter().map(|x| x + spread * normal()).collect()
-    }
-}
+use crate::testing::{Numbers, node};
 
 const DIMENSION: usize = 48;
 
 /// Agents in clusters, and tasks like them.
 fn federation(agents: usize) -> (Vec<Vector>, Vec<Vector>) {
     let mut numbers = Numbers(11);
-    let centres: Vec<Vec<f32>> = (0..agents / 50).map(|_| numbers.around(&[0.0; DIMENSION], 1.0)).collect();
+    let centres: Vec<Vec<f32>> = (0..agents / 50).map(|_| numbers.raw(DIMENSION)).collect();
     let mut draw = |count: usize| -> Vec<Vector> {
-        (0..count)
-            .map(|i| Vector::new(numbers.around(&centres[i * 7 % centres.len()], 0.6)).unwrap())
-            .collect()
+        (0..count).map(|i| numbers.near(&centres[i * 7 % centres.len()], 0.6)).collect()
     };
     (draw(agents), draw(100))
 }
