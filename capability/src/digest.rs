@@ -1,12 +1,14 @@
 //! A directory in short, so that two nodes find out what each other lacks (anti-entropy).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use foa_wire::{AgentId, Boot, Version};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::card::AgentCard;
+use crate::directory::Elsewhere;
 
 /// Above this many agents a digest holds bucket hashes instead of agents.
 pub const MAX_LISTED: usize = 256;
@@ -72,30 +74,65 @@ fn short(hash: &str) -> &str {
     hash.get(..16).unwrap_or(hash)
 }
 
-/// What a card adds to the hash of its bucket: the first 8 bytes of SHA-256 of agent, boot, version and content hash.
-fn summand(card: &AgentCard) -> u64 {
-    let (boot, version) = card.order();
-    let line = format!("{} {boot} {version} {}\n", card.agent(), short(card.hash()));
+/// What an agent's newest card adds to the hash of its bucket: the first 8 bytes of SHA-256 of agent, boot, version and
+/// content hash.
+fn summand(agent: &AgentId, known: &Known) -> u64 {
+    let (boot, version) = known.order();
+    let line = format!("{agent} {boot} {version} {}\n", short(known.hash()));
     let hash = Sha256::digest(line.as_bytes());
     u64::from_be_bytes(hash[..8].try_into().expect("SHA-256 has 32 bytes"))
 }
 
 impl Mark {
-    /// The mark of a card.
-    pub(crate) fn of(card: &AgentCard) -> Self {
-        let (boot, version) = card.order();
-        Self(boot, version, short(card.hash()).to_owned())
+    pub(crate) fn of(known: &Known) -> Self {
+        let (boot, version) = known.order();
+        Self(boot, version, short(known.hash()).to_owned())
     }
 }
 
-/// Cards by bucket, so that a question about some buckets costs nothing of the others.
+/// The newest card of an agent, or what is known of it where others keep it.
+#[derive(Clone, Debug)]
+pub(crate) enum Known {
+    Card(AgentCard),
+    Elsewhere(Arc<Elsewhere>),
+}
+
+impl Known {
+    fn order(&self) -> (Boot, Version) {
+        match self {
+            Self::Card(card) => card.order(),
+            Self::Elsewhere(elsewhere) => elsewhere.order,
+        }
+    }
+
+    fn hash(&self) -> &str {
+        match self {
+            Self::Card(card) => card.hash(),
+            Self::Elsewhere(elsewhere) => &elsewhere.hash,
+        }
+    }
+}
+
+impl From<AgentCard> for Known {
+    fn from(card: AgentCard) -> Self {
+        Self::Card(card)
+    }
+}
+
+impl From<Arc<Elsewhere>> for Known {
+    fn from(elsewhere: Arc<Elsewhere>) -> Self {
+        Self::Elsewhere(elsewhere)
+    }
+}
+
+/// Agents by bucket, so that a question about some buckets costs nothing of the others.
 #[derive(Debug)]
 pub(crate) struct Buckets(Vec<Bucket>);
 
 #[derive(Clone, Debug, Default)]
 struct Bucket {
-    cards: BTreeMap<AgentId, AgentCard>,
-    /// The sum over the cards, so that a change costs what it changes. Whoever makes cards whose sum is 0 hides from
+    agents: BTreeMap<AgentId, Known>,
+    /// The sum over the agents, so that a change costs what it changes. Whoever makes cards whose sum is 0 hides from
     /// digests that they are missing, and harms nobody else.
     sum: u64,
 }
@@ -107,36 +144,34 @@ impl Default for Buckets {
 }
 
 impl Buckets {
-    /// Puts a card in, in place of its agent's last.
-    pub(crate) fn put(&mut self, card: AgentCard) {
-        self.put_as(card.agent().clone(), card);
-    }
-
-    pub(crate) fn put_as(&mut self, agent: AgentId, card: AgentCard) {
+    /// Puts an agent in, in place of what was known of it.
+    pub(crate) fn put(&mut self, agent: AgentId, known: impl Into<Known>) {
+        let known = known.into();
         let bucket = &mut self.0[usize::from(bucket(&agent))];
-        bucket.sum = bucket.sum.wrapping_add(summand(&card));
-        if let Some(last) = bucket.cards.insert(agent, card) {
-            bucket.sum = bucket.sum.wrapping_sub(summand(&last));
+        bucket.sum = bucket.sum.wrapping_add(summand(&agent, &known));
+        if let Some(last) = bucket.agents.get(&agent) {
+            bucket.sum = bucket.sum.wrapping_sub(summand(&agent, last));
         }
+        bucket.agents.insert(agent, known);
     }
 
-    /// Takes an agent's card out.
+    /// Takes an agent out.
     pub(crate) fn remove(&mut self, agent: &AgentId) {
         let bucket = &mut self.0[usize::from(bucket(agent))];
-        if let Some(last) = bucket.cards.remove(agent) {
-            bucket.sum = bucket.sum.wrapping_sub(summand(&last));
+        if let Some(last) = bucket.agents.remove(agent) {
+            bucket.sum = bucket.sum.wrapping_sub(summand(agent, &last));
         }
     }
 
-    /// How many cards are in a bucket.
+    /// How many agents are in a bucket.
     pub(crate) fn len(&self, bucket: u8) -> usize {
-        self.0.get(usize::from(bucket)).map_or(0, |bucket| bucket.cards.len())
+        self.0.get(usize::from(bucket)).map_or(0, |bucket| bucket.agents.len())
     }
 
     /// The agents of a bucket, in order of id.
     pub(crate) fn marks(&self, bucket: u8) -> impl Iterator<Item = (&AgentId, Mark)> {
-        let cards = self.0.get(usize::from(bucket)).into_iter().flat_map(|bucket| &bucket.cards);
-        cards.map(|(agent, card)| (agent, Mark::of(card)))
+        let agents = self.0.get(usize::from(bucket)).into_iter().flat_map(|bucket| &bucket.agents);
+        agents.map(|(agent, known)| (agent, Mark::of(known)))
     }
 
     /// The hash of every bucket; only those that changed since the last time are computed.
@@ -147,7 +182,7 @@ impl Buckets {
 
 impl Bucket {
     fn hash(&self) -> String {
-        if self.cards.is_empty() { String::new() } else { format!("{:016x}", self.sum) }
+        if self.agents.is_empty() { String::new() } else { format!("{:016x}", self.sum) }
     }
 }
 

@@ -4,10 +4,10 @@
 //! of two cards that claim one version the one with the lower hash.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use foa_wire::{AgentId, NodeId, Time};
+use foa_wire::{AgentId, Boot, NodeId, Time, Version};
 use serde::{Deserialize, Serialize};
 
 use crate::card::{AgentCard, CARD_TTL, InvalidCard, MAX_CARD_BYTES};
@@ -23,8 +23,11 @@ use crate::score::{Profile, Weights};
 use crate::turn;
 use crate::vector::{InvalidVector, Vector};
 
+mod elsewhere;
 mod image;
 
+pub use self::elsewhere::Elsewhere;
+use self::elsewhere::Share;
 pub use self::image::Image;
 
 /// Most agents of one node.
@@ -257,6 +260,10 @@ pub struct Directory {
     pub(crate) local: Option<NodeId>,
     pub(crate) weights: Weights,
     pub(crate) agents: BTreeMap<AgentId, Entry>,
+    /// Agents whose cards other nodes keep.
+    elsewhere: BTreeMap<AgentId, Arc<Elsewhere>>,
+    /// Which part of the federation's cards is kept here; all, when it is not cut into shards.
+    share: Option<Share>,
     pub(crate) vectors: Vectors,
     pub(crate) lexical: Lexical,
     pub(crate) kinds: Kinds,
@@ -281,6 +288,8 @@ impl Directory {
             local,
             weights: Weights::default(),
             agents: BTreeMap::new(),
+            elsewhere: BTreeMap::new(),
+            share: None,
             vectors: Vectors::default(),
             lexical: Lexical::default(),
             kinds: Kinds::default(),
@@ -341,9 +350,9 @@ impl Directory {
 
     fn check_and_keep(&mut self, card: AgentCard, now: Time) -> Result<Applied, Rejected> {
         let capability = card.capability();
-        let known = self.agents.get(card.agent());
+        let known = self.newest(card.agent());
         // Cheap refusals first; what may replace something is verified before it does.
-        if known.is_some_and(|k| card.order() < k.card.order()) {
+        if known.is_some_and(|(order, _)| card.order() < order) {
             return Err(Rejected::Stale);
         }
         if now >= capability.expires() {
@@ -352,7 +361,8 @@ impl Directory {
         if capability.issued > now + CLOCK_SKEW {
             return Err(Rejected::Future);
         }
-        if known.is_some_and(|k| card.order() == k.card.order() && card.hash() == k.hash()) {
+        let is_known = known.is_some_and(|known| known == (card.order(), card.hash()));
+        if is_known && !self.is_wanted(card.agent()) {
             return Ok(Applied::Same);
         }
         card.verify().map_err(|e| Rejected::from(&e))?;
@@ -360,11 +370,9 @@ impl Directory {
         if decoded.own.is_empty() && !capability.retired {
             return Err(Rejected::WrongDimension);
         }
-        let (equivocates, is_new) = match known {
-            Some(k) => (card.order() == k.card.order(), false),
-            None => (false, true),
-        };
-        if equivocates && known.is_some_and(|k| card.hash() > k.hash()) {
+        let is_new = known.is_none();
+        let equivocates = !is_known && known.is_some_and(|(order, _)| card.order() == order);
+        if equivocates && known.is_some_and(|(_, hash)| card.hash() > hash) {
             return Err(Rejected::Equivocation);
         }
         if is_new && self.of_node.get(card.agent().node()).is_some_and(|known| *known >= MAX_AGENTS_PER_NODE)
@@ -376,13 +384,32 @@ impl Directory {
         if capability.model != self.model && !retired {
             self.reject("other-model", agent.clone(), now);
         }
+        if is_new {
+            *self.of_node.entry(agent.node().clone()).or_default() += 1;
+        }
+        self.changes += 1;
+        if let Some(shards) = self.others_shards(&card) {
+            self.put_elsewhere(&card, shards);
+        } else {
+            self.put_here(agent, card);
+        }
+        match (equivocates, retired, is_new) {
+            (true, _, _) => Err(Rejected::Equivocation),
+            (false, true, _) => Ok(Applied::Retired),
+            (false, false, true) => Ok(Applied::New),
+            (false, false, false) if is_known => Ok(Applied::Same),
+            (false, false, false) => Ok(Applied::Newer),
+        }
+    }
+
+    /// Keeps a card in place of the agent's last.
+    fn put_here(&mut self, agent: AgentId, card: AgentCard) {
+        self.found(&agent);
         let number = match self.agents.remove(&agent) {
             Some(old) => self.unindex(&old),
-            None => {
-                *self.of_node.entry(agent.node().clone()).or_default() += 1;
-                self.numbers.give(&agent)
-            }
+            None => self.numbers.give(&agent),
         };
+        let retired = card.capability().retired;
         let same_model = card.capability().model == self.model;
         let slots = if same_model && !retired { self.index(&card, number) } else { Box::default() };
         let vectors = u32::try_from(slots.len()).expect("a card has some hundred vectors at most");
@@ -391,15 +418,8 @@ impl Directory {
         let online = self.is_online(agent.node());
         let lot = turn::lot(&agent);
         self.numbers.rows[number as usize] = Row { kind, terms, vectors, lot, online, living: !retired };
-        self.buckets.put(card.clone());
+        self.buckets.put(agent.clone(), card.clone());
         self.agents.insert(agent, Entry { card, number });
-        self.changes += 1;
-        match (equivocates, retired, is_new) {
-            (true, _, _) => Err(Rejected::Equivocation),
-            (false, true, _) => Ok(Applied::Retired),
-            (false, false, true) => Ok(Applied::New),
-            (false, false, false) => Ok(Applied::Newer),
-        }
     }
 
     fn index(&mut self, card: &AgentCard, agent: u32) -> Box<[u32]> {
@@ -494,6 +514,7 @@ impl Directory {
         for agent in over {
             self.forget(&agent);
         }
+        self.expire_elsewhere(now);
         let of_node = &self.of_node;
         self.nodes.retain(|id, heard| {
             heard.presence.online || now.since(heard.at) < CARD_TTL || of_node.contains_key(id)
@@ -501,18 +522,30 @@ impl Directory {
     }
 
     fn forget(&mut self, agent: &AgentId) {
-        let Some(entry) = self.agents.remove(agent) else { return };
+        if !self.let_go(agent) {
+            return;
+        }
         self.changes += 1;
         self.buckets.remove(agent);
+        self.one_less_of(agent.node());
+    }
+
+    /// Takes an agent's card out of everything that finds it; `false` when it is not kept here.
+    fn let_go(&mut self, agent: &AgentId) -> bool {
+        let Some(entry) = self.agents.remove(agent) else { return false };
         let number = self.unindex(&entry);
         self.numbers.take_back(number);
-        if let Some(known) = self.of_node.get_mut(agent.node()) {
+        self.experience.forget(number);
+        true
+    }
+
+    fn one_less_of(&mut self, node: &NodeId) {
+        if let Some(known) = self.of_node.get_mut(node) {
             *known -= 1;
             if *known == 0 {
-                self.of_node.remove(agent.node());
+                self.of_node.remove(node);
             }
         }
-        self.experience.forget(number);
     }
 
     /// How often an agent came, changed or went: while it is the same, so are the agents.
@@ -527,18 +560,32 @@ impl Directory {
         self.agents.get(agent)
     }
 
-    /// Every agent, retired ones included, in order of id.
+    /// The boot and version of an agent's newest card, whoever keeps it.
+    #[must_use]
+    pub fn order_of(&self, agent: &AgentId) -> Option<(Boot, Version)> {
+        self.newest(agent).map(|(order, _)| order)
+    }
+
+    /// The same, with the card's content hash.
+    fn newest(&self, agent: &AgentId) -> Option<((Boot, Version), &str)> {
+        match self.agents.get(agent) {
+            Some(entry) => Some((entry.card.order(), entry.hash())),
+            None => self.elsewhere.get(agent).map(|elsewhere| (elsewhere.order, &*elsewhere.hash)),
+        }
+    }
+
+    /// Every agent whose card is kept here, retired ones included, in order of id.
     pub fn iter(&self) -> impl Iterator<Item = (&AgentId, &Entry)> {
         self.agents.iter()
     }
 
-    /// How many agents are known, retired ones included.
+    /// How many agents have their card here, retired ones included.
     #[must_use]
     pub fn len(&self) -> usize {
         self.agents.len()
     }
 
-    /// Whether no agent is known.
+    /// Whether no card is kept here.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.agents.is_empty()
@@ -601,9 +648,9 @@ impl Directory {
     /// The directory in short, to send to a peer: every agent, or bucket hashes above [`MAX_LISTED`].
     #[must_use]
     pub fn digest(&self) -> Digest {
-        if self.agents.len() <= MAX_LISTED {
-            let agents = self.agents.iter().map(|(id, entry)| (id.clone(), Mark::of(&entry.card)));
-            Digest::Agents { agents: agents.collect() }
+        if self.known() <= MAX_LISTED {
+            let agents = (0..BUCKETS).flat_map(|bucket| self.buckets.marks(bucket));
+            Digest::Agents { agents: agents.map(|(id, mark)| (id.clone(), mark)).collect() }
         } else {
             Digest::Buckets { hashes: self.buckets.hashes() }
         }

@@ -36,7 +36,19 @@ struct Document {
 struct Posting {
     word: Arc<str>,
     documents: Vec<(u32, u32)>,
+    /// In how many texts of other nodes' agents it is.
+    elsewhere: u32,
 }
+
+impl Posting {
+    fn holders(&self) -> usize {
+        self.documents.len() + self.elsewhere as usize
+    }
+}
+
+/// Texts that only count: how rare a word is depends on all texts, wherever their cards are. For each, its length, how many
+/// terms it has, and the terms.
+pub(crate) type Counted = Box<[u32]>;
 
 /// An inverted index over the texts of cards.
 #[derive(Default)]
@@ -49,6 +61,8 @@ pub(crate) struct Lexical {
     documents: Vec<Document>,
     free: Vec<u32>,
     of_agent: BTreeMap<u32, Vec<u32>>,
+    /// Texts that only count.
+    elsewhere: usize,
     total_length: usize,
 }
 
@@ -104,7 +118,7 @@ impl Lexical {
             return *term;
         }
         let word: Arc<str> = word.into();
-        let posting = Posting { word: Arc::clone(&word), documents: Vec::new() };
+        let posting = Posting { word: Arc::clone(&word), documents: Vec::new(), elsewhere: 0 };
         let term = match self.unused.pop() {
             Some(term) => {
                 self.postings[term as usize] = posting;
@@ -125,16 +139,56 @@ impl Lexical {
             let document = std::mem::take(&mut self.documents[number as usize]);
             self.total_length -= document.length as usize;
             for term in document.terms {
-                let Posting { word, documents } = &mut self.postings[term as usize];
+                let documents = &mut self.postings[term as usize].documents;
                 if let Ok(at) = documents.binary_search_by_key(&number, |(document, _)| *document) {
                     documents.remove(at);
                 }
-                if documents.is_empty() {
-                    self.vocabulary.remove(word);
-                    self.unused.push(term);
-                }
+                self.drop_unused(term);
             }
             self.free.push(number);
+        }
+    }
+
+    fn drop_unused(&mut self, term: u32) {
+        let posting = &self.postings[term as usize];
+        if posting.holders() == 0 {
+            self.vocabulary.remove(&posting.word);
+            self.unused.push(term);
+        }
+    }
+
+    /// Counts the texts of an agent whose card is elsewhere.
+    pub(crate) fn count(&mut self, texts: &[Vec<String>]) -> Counted {
+        let mut counted = Vec::new();
+        let number = |n: usize| u32::try_from(n).expect("a card is small");
+        for words in texts {
+            let mut terms: Vec<u32> = words.iter().map(|word| self.term(word)).collect();
+            self.total_length += terms.len();
+            self.elsewhere += 1;
+            counted.push(number(terms.len()));
+            terms.sort_unstable();
+            terms.dedup();
+            for term in &terms {
+                self.postings[*term as usize].elsewhere += 1;
+            }
+            counted.push(number(terms.len()));
+            counted.extend(terms);
+        }
+        counted.into()
+    }
+
+    /// Counts them no more.
+    pub(crate) fn discount(&mut self, counted: &Counted) {
+        let mut rest = &counted[..];
+        while let [length, terms, behind @ ..] = rest {
+            let (terms, behind) = behind.split_at((*terms as usize).min(behind.len()));
+            self.total_length -= *length as usize;
+            self.elsewhere -= 1;
+            for term in terms {
+                self.postings[*term as usize].elsewhere -= 1;
+                self.drop_unused(*term);
+            }
+            rest = behind;
         }
     }
 
@@ -143,7 +197,7 @@ impl Lexical {
         let mut out = Section::new(MARK);
         out.numbers(self.documents.iter().flat_map(|document| [document.agent, document.length]));
         out.numbers(self.free.iter().copied());
-        for Posting { word, documents } in &self.postings {
+        for Posting { word, documents, .. } in &self.postings {
             out.bytes(word.as_bytes());
             out.numbers(documents.iter().flat_map(|(document, times)| [*document, *times]));
         }
@@ -182,7 +236,7 @@ impl Lexical {
                 words.push((Arc::clone(&word), term));
             }
             let documents = places.iter().map(|[document, times]| (*document, *times)).collect();
-            own.postings.push(Posting { word, documents });
+            own.postings.push(Posting { word, documents, elsewhere: 0 });
         }
         own.vocabulary = words.into_iter().collect();
         let document = |(terms, [agent, length]): (Vec<u32>, &[u32; 2])| Document {
@@ -206,19 +260,21 @@ impl Lexical {
             .filter_map(|w| self.vocabulary.get(w.as_str()))
             .map(|t| &self.postings[*t as usize])
             .collect();
-        terms.sort_by(|a, b| a.documents.len().cmp(&b.documents.len()).then_with(|| a.word.cmp(&b.word)));
+        terms.sort_by(|a, b| a.holders().cmp(&b.holders()).then_with(|| a.word.cmp(&b.word)));
         terms.dedup_by(|a, b| a.word == b.word);
-        let live = self.documents.len() - self.free.len();
+        let live = self.documents.len() - self.free.len() + self.elsewhere;
         let count = live as f64;
         let mean = (self.total_length as f64 / count.max(1.0)).max(1.0);
         // One list after the other, each in order of document: what a stable sort merges in no time.
         let mut found: Vec<(u32, f64)> = Vec::new();
-        for Posting { documents, .. } in terms {
-            let holders = documents.len();
+        let mut seen = 0;
+        for posting in terms {
+            let (documents, holders) = (&posting.documents, posting.holders());
             let common = live > COMMON && holders > live / 2;
-            if common || (!found.is_empty() && found.len() + holders > MAX_POSTINGS) {
+            if common || (seen > 0 && seen + holders > MAX_POSTINGS) {
                 break;
             }
+            seen += holders;
             let rarity = (1.0 + (count - holders as f64 + 0.5) / (holders as f64 + 0.5)).ln();
             found.extend(documents.iter().map(|(number, times)| {
                 let length = f64::from(self.documents[*number as usize].length);
@@ -303,6 +359,26 @@ mod tests {
         assert_eq!(lexical.scores("routes").iter().count(), MAX_POSTINGS, "a word alone is looked up");
         lexical.insert(2 * many, &texts(&["routes"]));
         assert_eq!(lexical.scores("routes").iter().count(), 0, "unless most texts have it");
+    }
+
+    #[test]
+    fn what_is_elsewhere_counts_and_is_not_found() {
+        let all =
+            [texts(&["broker broker plans", "broker"]), texts(&["plans routes"]), texts(&["a rare tide"])];
+        let mut whole = Lexical::default();
+        (1..).zip(&all).for_each(|(agent, texts)| whole.insert(agent, texts));
+        let mut part = Lexical::default();
+        let far = part.count(&all[0]);
+        part.insert(2, &all[1]);
+        let farther = part.count(&all[2]);
+        let scores = part.scores("plans of a broker");
+        assert_eq!(scores.rising(), [(2, whole.scores("plans of a broker").of(2))]);
+        part.remove(2);
+        part.discount(&far);
+        assert_eq!((part.vocabulary.len(), part.elsewhere), (2, 1));
+        part.discount(&farther);
+        assert!(part.vocabulary.is_empty() && part.unused.len() == part.postings.len());
+        assert_eq!((part.total_length, part.elsewhere), (0, 0));
     }
 
     #[test]

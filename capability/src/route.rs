@@ -15,32 +15,41 @@ use crate::vector::Vector;
 /// Most agents a [`Routed`] names as not chosen.
 pub const MAX_LOSERS: usize = 50;
 
-/// A task as the directory sees it.
-#[derive(Clone, Debug)]
+/// A task as the directory sees it, or as one node asks another.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Query {
     /// The task's words.
     pub text: String,
     /// Its meaning, by the directory's model.
     pub vector: Vector,
     /// The meanings of its parts, when it has more than one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<Vector>,
     /// The meaning of the rules it must be worked by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spec: Option<Vector>,
     /// Skill ids or tags an agent must have, all of them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub skills: BTreeSet<String>,
     /// Policies an agent must have been granted, all of them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub policies: BTreeSet<Policy>,
     /// Resources it asks for.
+    #[serde(default)]
     pub needs: Needs,
     /// The most one piece of work may cost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Money>,
     /// Agents not to consider.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub exclude: BTreeSet<AgentId>,
     /// Whether an agent whose work changes something outside may be chosen.
+    #[serde(default)]
     pub allow_write: bool,
     /// Most candidates wanted.
     pub limit: usize,
     /// For whose turn it is among agents that fit about equally ([`crate::turn`]); without it, scores alone decide.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
 }
 
@@ -94,6 +103,23 @@ pub struct Routed {
     pub seed: Option<u64>,
     /// When no candidate passes: what stands in the way, and who came nearest.
     pub unmet: Option<Unmet>,
+    /// Whom the question went to, where the directory is cut into shards and not all that is near was at hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spread: Option<Spread>,
+}
+
+/// How far a question went in a directory that is cut into shards.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spread {
+    /// Shards there are.
+    pub shards: usize,
+    /// Shards near the task.
+    pub asked: usize,
+    /// Times another node was asked.
+    pub nodes: usize,
+    /// Shards near the task that nobody answered for.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub silent: BTreeSet<u32>,
 }
 
 impl Routed {

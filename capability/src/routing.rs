@@ -56,7 +56,7 @@ impl Directory {
         losers.truncate(MAX_LOSERS);
         let threshold = self.weights.threshold;
         let (model, seed) = (Some(self.model.clone()), query.seed);
-        Routed { candidates, losers, threshold, considered, engine, model, seed, unmet }
+        Routed { candidates, losers, threshold, considered, engine, model, seed, unmet, spread: None }
     }
 
     /// Who passes the filters.

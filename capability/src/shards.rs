@@ -6,15 +6,22 @@
 //! a task asks the shards whose centroids are near. Comparisons are in integers: with one map, all machines agree.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use foa_wire::NodeId;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::route::Candidate;
 use crate::vector::{Quantised, Vector};
 
+mod answers;
+
+pub use self::answers::{merge, merged};
+
+/// Most shards of a map, so that it fits one message.
+pub const MAX_SHARDS: usize = 256;
+/// Most nodes that hold one shard.
+const MAX_REPLICAS: usize = 16;
 /// Rounds of k-means; by then hardly any vector changes its shard.
 const ROUNDS: usize = 8;
 
@@ -31,7 +38,7 @@ pub struct Reach {
 
 impl Default for Reach {
     fn default() -> Self {
-        Self { fewest: 3, most: 8, margin: 0.1 }
+        Self { fewest: 6, most: 16, margin: 0.2 }
     }
 }
 
@@ -49,7 +56,7 @@ impl ShardMap {
     /// the sample is empty or no shard is wanted. The same sample in the same order gives the same map.
     #[must_use]
     pub fn learn(version: u64, sample: &[Vector], shards: usize, replicas: usize) -> Option<Self> {
-        let shards = shards.min(sample.len());
+        let shards = shards.min(sample.len()).min(MAX_SHARDS);
         if shards == 0 {
             return None;
         }
@@ -68,13 +75,35 @@ impl ShardMap {
             }
         }
         let centroids = centroids.iter().map(Vector::quantise).collect();
-        Some(Self { version, replicas: replicas.max(1), centroids })
+        Some(Self { version, replicas: replicas.clamp(1, MAX_REPLICAS), centroids })
     }
 
-    /// Which of two maps counts.
+    /// Which of two maps counts: the one with the higher version.
     #[must_use]
     pub fn version(&self) -> u64 {
         self.version
+    }
+
+    /// Whether this map counts, not the other. Two of one version were made by nodes that did not hear of each other; all
+    /// agree on the one whose centroids come later.
+    #[must_use]
+    pub fn supersedes(&self, other: &Self) -> bool {
+        let bytes = |map: &Self| map.centroids.iter().map(|c| c.values().to_vec()).collect::<Vec<_>>();
+        self.version > other.version || (self.version == other.version && bytes(self) > bytes(other))
+    }
+
+    /// Whether a map from elsewhere makes sense for vectors of this dimension.
+    #[must_use]
+    pub fn is_sound(&self, dimension: usize) -> bool {
+        (1..=MAX_SHARDS).contains(&self.len())
+            && (1..=MAX_REPLICAS).contains(&self.replicas)
+            && self.centroids.iter().all(|centroid| centroid.dimension() == dimension)
+    }
+
+    /// How many nodes hold each shard, if there are so many.
+    #[must_use]
+    pub fn replicas(&self) -> usize {
+        self.replicas
     }
 
     /// How many shards there are.
@@ -103,6 +132,14 @@ impl ShardMap {
         ranked.into_iter().take(self.replicas).map(|(_, node)| node).collect()
     }
 
+    /// The shards a task of several parts asks: those near the whole, and the nearest of each part.
+    #[must_use]
+    pub fn asked_for(&self, task: &Vector, parts: &[Vector], reach: Reach) -> BTreeSet<u32> {
+        let nearest = Reach { fewest: 1, most: 1, margin: 0.0 };
+        let of_parts = parts.iter().flat_map(|part| self.asked(part, nearest));
+        self.asked(task, reach).into_iter().chain(of_parts).collect()
+    }
+
     /// The shards a task asks, nearest first.
     #[must_use]
     pub fn asked(&self, task: &Vector, reach: Reach) -> Vec<u32> {
@@ -114,24 +151,6 @@ impl ShardMap {
         ranked.iter().enumerate().take_while(within).map(|(_, near)| near.shard).collect()
     }
 
-    /// Whom a task asks for which of its shards: of each, the first holder that is there. A shard nobody holds any more is
-    /// named with nobody.
-    #[must_use]
-    pub fn plan<'a>(
-        &self,
-        task: &Vector,
-        reach: Reach,
-        nodes: &'a BTreeSet<NodeId>,
-        is_there: impl Fn(&NodeId) -> bool,
-    ) -> BTreeMap<Option<&'a NodeId>, Vec<u32>> {
-        let mut plan: BTreeMap<Option<&NodeId>, Vec<u32>> = BTreeMap::new();
-        for shard in self.asked(task, reach) {
-            let holder = self.holders(shard, nodes.iter()).into_iter().find(|node| is_there(node));
-            plan.entry(holder).or_default().push(shard);
-        }
-        plan
-    }
-
     /// All shards, nearest to this vector first, ties by number.
     fn ranked(&self, vector: &Quantised) -> Vec<Near> {
         let mut ranked: Vec<Near> =
@@ -139,26 +158,6 @@ impl ShardMap {
         ranked.sort_by(|a, b| b.cmp(a));
         ranked
     }
-}
-
-/// The best of several answers to one task, at most `limit`: each agent once, by its newest card, best first, ties by
-/// agent.
-#[must_use]
-pub fn merge(answers: impl IntoIterator<Item = Vec<Candidate>>, limit: usize) -> Vec<Candidate> {
-    let mut best: BTreeMap<_, Candidate> = BTreeMap::new();
-    for candidate in answers.into_iter().flatten() {
-        let newer = |known: &Candidate| {
-            let order = candidate.version.cmp(&known.version);
-            order.then(candidate.alpha.total_cmp(&known.alpha)) == Ordering::Greater
-        };
-        if best.get(&candidate.agent).is_none_or(newer) {
-            best.insert(candidate.agent.clone(), candidate);
-        }
-    }
-    let mut all: Vec<Candidate> = best.into_values().collect();
-    all.sort_by(|a, b| b.alpha.total_cmp(&a.alpha).then_with(|| a.agent.cmp(&b.agent)));
-    all.truncate(limit);
-    all
 }
 
 /// How near a shard is to a vector, in integers.

@@ -8,6 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+mod exact;
+
 /// How far the norm of a received vector may be from 1.
 const NORM_TOLERANCE: f64 = 0.01;
 

@@ -67,6 +67,7 @@ pub async fn start(config: &NodeConfig, embedder: Embedder) -> Result<Running, F
         coordinators: config.coordinators.clone(),
         accept_unsigned: config.accept_unsigned,
         limits: config.limits,
+        sharding: config.sharding,
         mover,
     };
     let daemon = daemon::start(options).await.map_err(Failure::broken)?;

@@ -49,6 +49,7 @@ impl Node {
             version: "test".to_owned(),
             limits: Limits::default(),
             max_queue: 10,
+            sharding: foa_node_core::shards::Sharding::default(),
         };
         let me = identity(&format!("c{n}"), u8::try_from(n).unwrap());
         let mut node = Self {

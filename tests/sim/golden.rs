@@ -12,12 +12,16 @@ use foa_capability::card::AgentCard;
 use foa_capability::delta::CardDelta;
 use foa_capability::digest::{Digest, Mark};
 use foa_capability::presence::Load;
+use foa_capability::route::Query as RouteQuery;
+use foa_capability::{Directory, ShardMap};
 use foa_node_core::Body;
+use foa_node_core::afar::{RouteAnswer, RouteAsk};
 use foa_node_core::artifact::{ArtifactAsk, ArtifactKeep, ArtifactOffer, Offered};
-use foa_node_core::gossip::{CardRequest, Cards, DirectoryDigest, Roll};
-use foa_node_core::query::{Query, QueryAnswer, QueryReply, Question};
+use foa_node_core::gossip::{self, CardRequest, Cards, DirectoryDigest, Roll};
+use foa_node_core::query::{self, Query, QueryAnswer, QueryReply};
 use foa_node_core::refusal::{EnforcementReport, Refusal};
 use foa_node_core::replica::{Message, Tip, What};
+use foa_node_core::shards::DirectoryMap;
 use foa_node_core::status::{NodeStatus, Role};
 use foa_wire::envelope::{Envelope, Header};
 use foa_wire::{
@@ -353,19 +357,27 @@ fn samples() -> Vec<Body> {
         Body::Card(Box::new(card(1))),
         Body::CardDelta(Box::new(CardDelta::between(&card(1), &card(2)).unwrap())),
         Body::Digest(DirectoryDigest {
+            map: Some(3),
             coordinators: BTreeMap::from([(node(3), NOW)]),
             digest: Digest::Agents { agents: BTreeMap::from([(agent(), mark)]) },
             answer: true,
         }),
         Body::CardRequest(CardRequest { agents: vec![agent()] }),
         Body::Cards(Cards { cards: vec![card(1)] }),
+        Body::DirectoryMap(Box::new(DirectoryMap { map: map(), made: NOW })),
+        Body::RouteAsk(Box::new(RouteAsk { id: 7, query: query() })),
+        Body::RouteAnswer(Box::new(RouteAnswer {
+            id: 7,
+            whole: true,
+            routed: directory().route(&query(), NOW),
+        })),
         Body::Roll(Roll {
-            nodes: BTreeMap::from([(node(2), foa_node_core::gossip::mark([card(1)].iter()))]),
+            nodes: BTreeMap::from([(node(2), gossip::mark([gossip::marked(&card(1))].into_iter()))]),
             after: None,
             until: None,
         }),
         Body::Status(status),
-        Body::Query(Query { id: "question-1".to_owned(), question: Question::Job { job: job() } }),
+        Body::Query(Query { id: "question-1".to_owned(), question: query::Question::Job { job: job() } }),
         Body::QueryReply(Box::new(QueryReply {
             id: "question-1".to_owned(),
             answer: QueryAnswer::Unknown { detail: "this coordinator does not hold that job".to_owned() },
@@ -383,6 +395,20 @@ fn samples() -> Vec<Body> {
             job: Some(job()),
         }),
     ]
+}
+
+fn map() -> ShardMap {
+    ShardMap::learn(3, &[agents::embed("the tide"), agents::embed("an invoice")], 2, 3).unwrap()
+}
+
+fn query() -> RouteQuery {
+    RouteQuery { limit: 1, seed: Some(9), ..RouteQuery::new(TASK, agents::embed(TASK)) }
+}
+
+fn directory() -> Directory {
+    let mut directory = Directory::new(agents::model(), Some(node(2)));
+    directory.apply(card(1), NOW).unwrap();
+    directory
 }
 
 fn replica(what: What) -> Body {
@@ -414,9 +440,10 @@ fn kinds(body: &Body) -> &'static [&'static str] {
             &["channel.entry", "channel.request", "channel.entries"]
         }
         Body::Card(_) | Body::CardDelta(_) => &["card", "card.delta"],
-        Body::Digest(_) | Body::CardRequest(_) | Body::Cards(_) | Body::Roll(_) => {
-            &["directory.digest", "directory.request", "directory.cards", "directory.roll"]
+        Body::Digest(_) | Body::CardRequest(_) | Body::Cards(_) | Body::Roll(_) | Body::DirectoryMap(_) => {
+            &["directory.digest", "directory.request", "directory.cards", "directory.roll", "directory.map"]
         }
+        Body::RouteAsk(_) | Body::RouteAnswer(_) => &["route.ask", "route.answer"],
         Body::Status(_) | Body::Enforcement(_) => &["node.status", "policy.report"],
         Body::Query(_) | Body::QueryReply(_) => &["query", "query.reply"],
         Body::ArtifactAsk(_) | Body::ArtifactOffer(_) | Body::ArtifactKeep(_) => {

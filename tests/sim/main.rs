@@ -9,4 +9,5 @@ mod regressions;
 mod released;
 mod scenarios;
 mod seeds;
+mod shards;
 mod trust;

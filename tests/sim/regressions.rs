@@ -36,6 +36,7 @@ impl Pair {
             version: "test".to_owned(),
             limits: foa_node_core::admission::Limits::default(),
             max_queue: 10,
+            sharding: foa_node_core::shards::Sharding::default(),
         };
         let me = identity("c0", 1);
         let other = identity("c1", 2).id().clone();

@@ -96,6 +96,7 @@ impl Directory {
         self.numbers = new.numbers;
         self.of_node = new.of_node;
         self.buckets = new.buckets;
+        self.elsewhere.clear();
         self.experience = Experience::default();
         if let Some(local) = self.local.clone() {
             self.forget_node(&local);
@@ -125,7 +126,7 @@ impl Directory {
             return Err(Unreadable::Unsound("two agents of one number"));
         }
         *self.of_node.entry(agent.node().clone()).or_default() += 1;
-        self.buckets.put(card.clone());
+        self.buckets.put(agent, card.clone());
         Ok(vectors as usize)
     }
 

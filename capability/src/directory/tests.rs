@@ -153,7 +153,7 @@ fn crowd(count: usize) -> Directory {
     let card = card(&profile("calc"), 1, (1_769_851_800, 1), [1.0, 0.0, 0.0]);
     for i in 0..count {
         let agent = agent(&format!("an-agent-with-a-long-name-{i}"), u8::try_from(i % 200).unwrap());
-        directory.buckets.put_as(agent.clone(), card.clone());
+        directory.buckets.put(agent.clone(), card.clone());
         directory.agents.insert(agent, Entry { card: card.clone(), number: 0 });
     }
     directory
@@ -194,7 +194,7 @@ fn beat(a: &mut Directory, b: &mut Directory) -> bool {
 }
 
 fn state(directory: &Directory) -> Vec<(AgentId, Mark)> {
-    directory.iter().map(|(id, e)| (id.clone(), Mark::of(e.card()))).collect()
+    directory.iter().map(|(id, e)| (id.clone(), Mark::of(&e.card().clone().into()))).collect()
 }
 
 #[test]

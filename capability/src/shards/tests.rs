@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::testing::{Numbers, node};
 
@@ -70,41 +72,4 @@ fn a_node_that_leaves_moves_only_its_own_shards() {
     // 600 places over 20 nodes: 30 each on average.
     assert!(load.len() == 20 && load.values().all(|shards| (10..60).contains(shards)), "{load:?}");
     assert_eq!(map.holders(1, nodes(2).iter()).len(), 2, "as many as there are");
-}
-
-#[test]
-fn a_task_asks_the_next_holder_when_one_is_gone() {
-    let (agents, tasks) = federation(1_000);
-    let map = ShardMap::learn(1, &agents, 12, 2).unwrap();
-    let all = nodes(9);
-    for task in &tasks {
-        let asked: BTreeSet<u32> = map.asked(task, Reach::default()).into_iter().collect();
-        let first = map.holders(*asked.first().unwrap(), all.iter())[0].clone();
-        let plan = map.plan(task, Reach::default(), &all, |node| *node != first);
-        assert!(!plan.contains_key(&None) && !plan.contains_key(&Some(&first)));
-        assert_eq!(plan.values().flatten().copied().collect::<BTreeSet<u32>>(), asked);
-    }
-    let nobody = map.plan(&tasks[0], Reach::default(), &all, |_| false);
-    assert_eq!(nobody.into_keys().collect::<Vec<_>>(), [None], "what cannot be asked is said");
-}
-
-#[test]
-fn answers_are_merged_by_score_and_each_agent_counts_once() {
-    use crate::route::Query;
-    use crate::testing::{NOW, card, directory, profile, vector};
-
-    let part = |names: &[&str], version: u64, x: f32| {
-        let mut directory = directory();
-        for name in names {
-            directory.apply(card(&profile(name), 1, (1, version), [1.0, x, 0.0]), NOW).unwrap();
-        }
-        directory.route(&Query::new("adds", vector([1.0, 0.0, 0.0])), NOW).candidates
-    };
-    // An old replica knows `one` by a card that fitted better.
-    let (old, new, other) = (part(&["one"], 1, 0.0), part(&["one"], 2, 1.0), part(&["two", "three"], 1, 0.5));
-    let whole = merge([old, new.clone(), other.clone()], 10);
-    let named: Vec<&str> = whole.iter().map(|c| c.agent.agent().as_str()).collect();
-    assert_eq!(named, ["three", "two", "one"]);
-    assert_eq!(whole[2], new[0]);
-    assert_eq!(merge([new, other], 1).len(), 1);
 }

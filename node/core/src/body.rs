@@ -11,11 +11,13 @@ use foa_workflows::request::{ChannelEntries, ChannelRequest, Request, Work, Work
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::afar::{RouteAnswer, RouteAsk};
 use crate::artifact::{ArtifactAsk, ArtifactKeep, ArtifactOffer};
 use crate::gossip::{CardRequest, Cards, DirectoryDigest, Roll};
 use crate::query::{Query, QueryReply};
 use crate::refusal::EnforcementReport;
 use crate::replica::Message;
+use crate::shards::DirectoryMap;
 use crate::status::NodeStatus;
 
 /// What a message says. `docs`: `broker/README.md` lists each with an example that a test keeps true.
@@ -60,6 +62,12 @@ pub enum Body {
     CardRequest(CardRequest),
     /// `directory.cards`: here they are.
     Cards(Cards),
+    /// `directory.map`: how the directory is cut into shards.
+    DirectoryMap(Box<DirectoryMap>),
+    /// `route.ask`: who of your agents fits?
+    RouteAsk(Box<RouteAsk>),
+    /// `route.answer`: these do.
+    RouteAnswer(Box<RouteAnswer>),
     /// `directory.roll`: whose cards I hold; who is missing republishes.
     Roll(Roll),
     /// `node.status`: presence and load; also the last will.
@@ -138,6 +146,9 @@ impl Body {
             Self::Digest(_) => "directory.digest",
             Self::CardRequest(_) => "directory.request",
             Self::Cards(_) => "directory.cards",
+            Self::DirectoryMap(_) => "directory.map",
+            Self::RouteAsk(_) => "route.ask",
+            Self::RouteAnswer(_) => "route.answer",
             Self::Roll(_) => "directory.roll",
             Self::Status(_) => "node.status",
             Self::Query(_) => "query",
@@ -172,6 +183,9 @@ impl Body {
             Self::Digest(body) => serde_json::to_value(body),
             Self::CardRequest(body) => serde_json::to_value(body),
             Self::Cards(body) => serde_json::to_value(body),
+            Self::DirectoryMap(body) => serde_json::to_value(body),
+            Self::RouteAsk(body) => serde_json::to_value(body),
+            Self::RouteAnswer(body) => serde_json::to_value(body),
             Self::Roll(body) => serde_json::to_value(body),
             Self::Status(body) => serde_json::to_value(body),
             Self::Query(body) => serde_json::to_value(body),
@@ -230,6 +244,9 @@ impl Body {
             "directory.digest" => Self::Digest(typed(&kind, body)?),
             "directory.request" => Self::CardRequest(typed(&kind, body)?),
             "directory.cards" => Self::Cards(typed(&kind, body)?),
+            "directory.map" => Self::DirectoryMap(typed(&kind, body)?),
+            "route.ask" => Self::RouteAsk(typed(&kind, body)?),
+            "route.answer" => Self::RouteAnswer(typed(&kind, body)?),
             "directory.roll" => Self::Roll(typed(&kind, body)?),
             "node.status" => Self::Status(typed(&kind, body)?),
             "query" => Self::Query(typed(&kind, body)?),

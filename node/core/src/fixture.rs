@@ -13,6 +13,7 @@ use crate::admission::Limits;
 use crate::body::Body;
 use crate::effect::{Advertised, Effect, Input, Output, Received};
 use crate::machine::{Config, Identity, NodeMachine};
+use crate::shards::Sharding;
 use crate::status::Role;
 
 pub(crate) const NOW: Time = Time::from_millis(1_000_000);
@@ -31,6 +32,7 @@ pub(crate) fn config(roles: &[Role]) -> Config {
         version: String::new(),
         limits: Limits::default(),
         max_queue: 10,
+        sharding: Sharding::default(),
     }
 }
 

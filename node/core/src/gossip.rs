@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use foa_capability::card::AgentCard;
 use foa_capability::digest::Digest;
-use foa_wire::{AgentId, NodeId, Time};
+use foa_wire::{AgentId, Boot, NodeId, Time, Version};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -16,6 +16,9 @@ pub struct DirectoryDigest {
     /// Coordinators that count, there or not, and when each was last heard of.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub coordinators: BTreeMap<NodeId, Time>,
+    /// The version of the map of shards it follows, if it follows one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map: Option<u64>,
     /// Whether the peer should answer with its own digest (the first of an exchange asks, the answer does not).
     pub answer: bool,
 }
@@ -75,12 +78,19 @@ impl Roll {
     }
 }
 
+/// What a mark says of one agent: id, boot and version of its newest card, and the card's hash.
+pub type Marked<'a> = (&'a AgentId, (Boot, Version), &'a str);
+
+/// What the mark of a node says of one of its cards.
+pub fn marked(card: &AgentCard) -> Marked<'_> {
+    (card.agent(), card.order(), card.hash())
+}
+
 /// The mark of one node's cards: 12 hex digits over agent, boot, version and hash of each, in order of agent.
-pub fn mark<'a>(cards: impl Iterator<Item = &'a AgentCard>) -> String {
+pub fn mark<'a>(cards: impl Iterator<Item = Marked<'a>>) -> String {
     let mut hasher = Sha256::new();
-    for card in cards {
-        let (boot, version) = card.order();
-        hasher.update(format!("{} {boot} {version} {}\n", card.agent(), card.hash()));
+    for (agent, (boot, version), hash) in cards {
+        hasher.update(format!("{agent} {boot} {version} {hash}\n"));
     }
     hasher.finalize().iter().take(6).map(|b| format!("{b:02x}")).collect()
 }

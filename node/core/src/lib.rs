@@ -9,6 +9,7 @@
 //! It does not know the encoding, sockets, configuration files, or how an agent is run.
 
 pub mod admission;
+pub mod afar;
 mod arrival;
 pub mod artifact;
 #[cfg(test)]
@@ -28,6 +29,7 @@ pub mod queries;
 pub mod query;
 pub mod refusal;
 pub mod replica;
+pub mod shards;
 pub mod status;
 pub mod view;
 pub mod window;

@@ -8,6 +8,7 @@ use foa_wire::topic::Class;
 use foa_wire::{Boot, Connection, Filter, NodeId, NodeKey, NodeName, Time, Topic};
 
 use crate::admission::Limits;
+use crate::afar::Afar;
 use crate::artifact::Artifacts;
 use crate::body::Body;
 use crate::coordinator::Coordinator;
@@ -17,6 +18,7 @@ use crate::membership::Membership;
 use crate::queries::Asked;
 use crate::refusal::{Refusal, Refusals};
 use crate::replica::Durable;
+use crate::shards::Sharding;
 use crate::status::Role;
 use crate::window::Window;
 use crate::worker::{Worker, by_our_clock};
@@ -70,6 +72,8 @@ pub struct Config {
     pub limits: Limits,
     /// Pieces of work waiting for one agent, at most.
     pub max_queue: usize,
+    /// When the directory is shared among the coordinators.
+    pub sharding: Sharding,
 }
 
 /// Everything a node decides.
@@ -88,6 +92,7 @@ pub struct NodeMachine {
     pub(crate) coordinator: Coordinator,
     pub(crate) artifacts: Artifacts,
     pub(crate) refusals: Refusals,
+    pub(crate) afar: Afar,
     pub(crate) embeds: BTreeMap<EmbedId, Asked>,
     window: Window,
     next_embed: u64,
@@ -130,6 +135,7 @@ impl NodeMachine {
             coordinator,
             artifacts: Artifacts::default(),
             refusals: Refusals::default(),
+            afar: Afar::default(),
             embeds: BTreeMap::new(),
             window: Window::default(),
             next_embed: 0,
@@ -188,10 +194,8 @@ impl NodeMachine {
     /// When the machine wants an [`Input::Tick`].
     #[must_use]
     pub fn wake(&self) -> Option<Time> {
-        [self.membership.wake(), self.coordinator.wake(), self.worker.wake(), self.artifacts.wake()]
-            .into_iter()
-            .flatten()
-            .min()
+        let parts = [self.membership.wake(), self.coordinator.wake(), self.worker.wake()];
+        parts.into_iter().chain([self.artifacts.wake(), self.afar.wake()]).flatten().min()
     }
 
     /// Whether it is connected, has told of itself and, if it keeps a directory, trusts it to be whole.
@@ -260,6 +264,7 @@ impl NodeMachine {
 
     fn tick(&mut self, now: Time) {
         self.membership_tick(now);
+        self.afar_tick(now);
         self.artifacts_tick(now);
         self.worker_tick(now);
         self.coordinator_tick(now);
@@ -298,6 +303,9 @@ impl NodeMachine {
             (Topic::Inbox(_), Body::Digest(digest)) => self.digest(&digest, &from, now),
             (Topic::Inbox(_), Body::CardRequest(request)) => self.card_request(&request, &from, now),
             (Topic::Inbox(_), Body::Cards(cards)) => self.cards(cards, &from, now),
+            (Topic::Inbox(_), Body::DirectoryMap(map)) => self.directory_map(*map, &from, now),
+            (Topic::Inbox(_), Body::RouteAsk(ask)) => self.route_ask(*ask, &from, now),
+            (Topic::Inbox(_), Body::RouteAnswer(answer)) => self.route_answer(*answer, &from, now),
             (Topic::Inbox(_), Body::ArtifactAsk(ask)) => self.artifact_ask(ask, from, now),
             (Topic::Inbox(_), Body::ArtifactOffer(offer)) => self.artifact_offer(offer, &from, now),
             (Topic::Inbox(_), Body::ArtifactKeep(keep)) => self.artifact_keep(keep, from, now),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use foa_capability::card::AgentCard;
 use foa_capability::delta::CardDelta;
+use foa_capability::digest::Digest;
 use foa_capability::directory::{Applied, Directory};
 use foa_capability::presence::{Load, Presence, order};
 use foa_wire::{AgentId, AgentName, NodeId, Sequence, Time, Topic, Version};
@@ -20,6 +21,7 @@ use crate::effect::{Advertised, Effect};
 use crate::gossip::{self, CardRequest, Cards, DirectoryDigest, Roll};
 use crate::journal::NodeRecord;
 use crate::machine::{Config, NodeMachine};
+use crate::shards::Shards;
 use crate::status::{NodeStatus, Role};
 
 /// A status goes out at least this often.
@@ -58,6 +60,7 @@ pub struct Membership {
     pub(crate) directory: Option<Directory>,
     pub(crate) nodes: BTreeMap<NodeId, Known>,
     pub(crate) ready: bool,
+    pub(crate) shards: Shards,
     /// Coordinators that count when replica sets are formed, and when each was last heard of.
     pub(crate) enrolled: BTreeMap<NodeId, Time>,
     fixed: bool,
@@ -70,7 +73,7 @@ pub struct Membership {
     republish_at: Option<Time>,
     beats: u64,
     /// Whether the roll is to be called at the next beat: after each connection, since a broker may have forgotten.
-    roll_due: bool,
+    pub(crate) roll_due: bool,
 }
 
 /// One of our agents.
@@ -97,6 +100,7 @@ impl Membership {
             directory: coordinator.then(|| Directory::new(config.model.clone(), Some(me))),
             nodes: BTreeMap::new(),
             ready: false,
+            shards: Shards::default(),
             enrolled: config.coordinators.iter().map(|node| (node.clone(), Time::ZERO)).collect(),
             fixed: !config.coordinators.is_empty(),
             ready_at: None,
@@ -115,7 +119,8 @@ impl Membership {
         let dirty = self.status_dirty.then(|| self.status_at.map_or(Time::ZERO, |at| at + STATUS_PAUSE));
         let heartbeat = self.status_at.map(|at| at + HEARTBEAT);
         let ready = if self.ready { None } else { self.ready_at };
-        [dirty, heartbeat, self.next_beat, self.republish_at, ready].into_iter().flatten().min()
+        let wakes = [dirty, heartbeat, self.next_beat, self.republish_at, ready, self.shards.wake()];
+        wakes.into_iter().flatten().min()
     }
 
     /// Whether a node is known, online and a coordinator.
@@ -308,6 +313,9 @@ impl NodeMachine {
         }
         if online && is_coordinator {
             self.enrol(&node, now);
+            if is_new {
+                self.tell_map(&node, None, now);
+            }
             let reconnected = was.is_some_and(|(_, _, known)| known != connection);
             if is_new || reconnected {
                 self.coordinator_returned(&node, now);
@@ -316,6 +324,9 @@ impl NodeMachine {
         let draining = self.membership.nodes.get(&node).is_some_and(|known| known.status.draining);
         if is_new || !online || draining {
             self.retime_all();
+            if is_coordinator {
+                self.reshard(now);
+            }
         }
     }
 
@@ -397,6 +408,7 @@ impl NodeMachine {
 
     fn node_lost(&mut self, node: &NodeId, now: Time) {
         tracing::info!(peer = %node, "a node went offline");
+        self.afar_lost(node, now);
         self.each_job(&engine::Input::Offline(node.clone()), now);
     }
 
@@ -406,6 +418,7 @@ impl NodeMachine {
             self.membership.ready_at = Some(now + CONFIRM_WITHIN);
             self.membership.next_beat = Some(now + FIRST_BEAT);
             self.membership.roll_due = true;
+            self.membership.shards.confirmed = false;
         } else {
             self.membership.ready = true;
         }
@@ -432,6 +445,7 @@ impl NodeMachine {
         if !self.membership.ready && self.membership.ready_at.is_some_and(|at| at <= now) {
             self.directory_ready(now);
         }
+        self.shards_tick(now);
     }
 
     fn beat(&mut self, now: Time) {
@@ -445,6 +459,8 @@ impl NodeMachine {
         if !self.connected {
             return;
         }
+        self.cut_directory(now);
+        self.reshard(now);
         if std::mem::take(&mut self.membership.roll_due) || self.membership.beats.is_multiple_of(6) {
             self.call_roll(now);
         }
@@ -506,12 +522,13 @@ impl NodeMachine {
 
     fn call_roll(&mut self, now: Time) {
         let Some(directory) = &self.membership.directory else { return };
-        let mut by_node: BTreeMap<NodeId, Vec<&AgentCard>> = BTreeMap::new();
-        for (agent, entry) in directory.iter().filter(|(_, e)| !e.retired()) {
-            by_node.entry(agent.node().clone()).or_default().push(entry.card());
+        let here = directory.iter().filter(|(_, e)| !e.retired()).map(|(_, e)| gossip::marked(e.card()));
+        let mut by_node: BTreeMap<NodeId, BTreeMap<&AgentId, gossip::Marked<'_>>> = BTreeMap::new();
+        for marked in here.chain(directory.elsewhere()) {
+            by_node.entry(marked.0.node().clone()).or_default().insert(marked.0, marked);
         }
-        let nodes =
-            by_node.into_iter().map(|(node, cards)| (node, gossip::mark(cards.into_iter()))).collect();
+        let marks = by_node.into_iter().map(|(node, cards)| (node, gossip::mark(cards.into_values())));
+        let nodes = marks.collect();
         for part in Roll::parts(nodes, ROLL_PART) {
             self.command(Topic::Calls, Body::Roll(part), now);
         }
@@ -527,7 +544,7 @@ impl NodeMachine {
         if self.membership.own.is_empty() {
             return;
         }
-        let mine = gossip::mark(self.membership.own.values().map(|own| &own.card));
+        let mine = gossip::mark(self.membership.own.values().map(|own| gossip::marked(&own.card)));
         if roll.nodes.get(self.id()) == Some(&mine) {
             return;
         }
@@ -539,13 +556,17 @@ impl NodeMachine {
     fn send_digest(&mut self, to: &NodeId, answer: bool, now: Time) {
         let Some(directory) = &self.membership.directory else { return };
         let coordinators = self.membership.enrolled.clone();
-        let digest = DirectoryDigest { digest: directory.digest(), answer, coordinators };
+        let map = self.map_version();
+        let digest = DirectoryDigest { digest: directory.digest(), answer, coordinators, map };
         self.command(Topic::Inbox(to.clone()), Body::Digest(digest), now);
     }
 
     /// A peer says what it holds: send what it lacks, ask for what we lack.
     pub(crate) fn digest(&mut self, theirs: &DirectoryDigest, from: &NodeId, now: Time) {
         self.enrolled_elsewhere(&theirs.coordinators, from, now);
+        if !matches!(theirs.digest, Digest::Part { .. }) {
+            self.tell_map(from, theirs.map, now);
+        }
         let Some(directory) = &self.membership.directory else { return };
         let difference = directory.compare(&theirs.digest);
         let lacked: Vec<AgentCard> = difference
@@ -565,13 +586,16 @@ impl NodeMachine {
         }
         if let Some(digest) = part {
             let coordinators = BTreeMap::new();
-            let body = Body::Digest(DirectoryDigest { digest, answer: true, coordinators });
+            let body = Body::Digest(DirectoryDigest { digest, answer: true, coordinators, map: None });
             self.command(Topic::Inbox(from.clone()), body, now);
         } else if theirs.answer {
             self.send_digest(from, false, now);
         }
-        if confirmed && !self.membership.ready {
-            self.directory_ready(now);
+        if confirmed {
+            self.membership.shards.confirmed = true;
+            if !self.membership.ready {
+                self.directory_ready(now);
+            }
         }
     }
 
@@ -593,10 +617,14 @@ impl NodeMachine {
         }
     }
 
+    /// A coordinator lacks cards: those we keep, and those of our own agents.
     pub(crate) fn card_request(&mut self, request: &CardRequest, from: &NodeId, now: Time) {
-        let Some(directory) = &self.membership.directory else { return };
-        let cards =
-            request.agents.iter().filter_map(|a| directory.get(a)).map(|e| e.card().clone()).collect();
+        let kept = |agent: &AgentId| self.membership.directory.as_ref()?.get(agent).map(|e| e.card().clone());
+        let own = |agent: &AgentId| {
+            let ours = (agent.node() == self.id()).then_some(agent)?;
+            self.membership.own.get(ours.agent()).map(|own| own.card.clone())
+        };
+        let cards = request.agents.iter().filter_map(|agent| kept(agent).or_else(|| own(agent))).collect();
         self.send_cards(from, cards, now);
     }
 

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use foa_capability::directory::Entry;
-use foa_capability::route::Query as RouteQuery;
+use foa_capability::route::{Query as RouteQuery, Routed};
 use foa_capability::{Money, Policy, Vector, parts};
 use foa_wire::{AgentId, JobId, NodeId, Time, Topic};
 use foa_workflows::Record;
 use foa_workflows::engine::JobState;
 
+use crate::afar::Asker;
 use crate::body::Body;
 use crate::coordinator::Held;
 use crate::machine::NodeMachine;
@@ -120,19 +121,26 @@ impl NodeMachine {
         now: Time,
     ) {
         let query = result.map(|vectors| RouteQuery::in_parts(question.text.as_str(), vectors));
-        let answer = match (query, &self.membership.directory) {
-            (Ok(Some(mut query)), Some(directory)) => {
+        let answer = match query {
+            Ok(Some(mut query)) if self.membership.directory.is_some() => {
                 query.policies.clone_from(&question.policies);
                 query.skills.clone_from(&question.skills);
                 query.budget = question.budget;
                 query.allow_write = true;
                 query.limit = question.limit.clamp(1, CANDIDATES);
-                QueryAnswer::Route { routed: Box::new(directory.route(&query, now)) }
+                return match self.route_here(&query, now) {
+                    Some(routed) => self.route_answered(id, asker, routed, now),
+                    None => self.route_afar(Asker::Client { id, asker }, query, now),
+                };
             }
-            (Ok(_), _) => unknown("this node keeps no directory"),
-            (Err(error), _) => unknown(&format!("the embedding model failed: {error}")),
+            Ok(_) => unknown("this node keeps no directory"),
+            Err(error) => unknown(&format!("the embedding model failed: {error}")),
         };
         self.answer(id, asker, answer, now);
+    }
+
+    pub(crate) fn route_answered(&mut self, id: String, asker: NodeId, routed: Routed, now: Time) {
+        self.answer(id, asker, QueryAnswer::Route { routed: Box::new(routed) }, now);
     }
 
     fn newest_jobs(&self) -> QueryAnswer {

@@ -16,7 +16,7 @@ pub struct Backlog {
     pub waiting: usize,
     /// Submissions kept in case the coordinator before us stays silent.
     pub submissions: usize,
-    /// Routing questions that wait for the directory.
+    /// Routing questions that wait for the directory, or for other nodes' answers.
     pub routes: usize,
     /// Jobs held, ended ones included.
     pub jobs: usize,
@@ -85,6 +85,8 @@ impl NodeMachine {
     /// What waits.
     #[must_use]
     pub fn backlog(&self) -> Backlog {
-        Backlog { waiting: self.worker.waiting(), ..self.coordinator.backlog() }
+        let backlog = self.coordinator.backlog();
+        let routes = backlog.routes + self.afar.len();
+        Backlog { waiting: self.worker.waiting(), routes, ..backlog }
     }
 }

@@ -209,6 +209,22 @@ pub const SETTINGS: &[Setting] = &[
         about: "how long an artifact is kept that nobody uses, in hours",
     },
     Setting {
+        path: "directory.max_cards",
+        env: "FOA_DIRECTORY_MAX_CARDS",
+        kind: Kind::Number,
+        // About 1 GB of memory; up to there every coordinator answers by itself.
+        default: Some("200000"),
+        about: "cards a coordinator keeps before coordinators share them out by shards; 0 is never",
+    },
+    Setting {
+        path: "directory.replicas",
+        env: "FOA_DIRECTORY_REPLICAS",
+        kind: Kind::Number,
+        // Like the logs of jobs: two may go at once.
+        default: Some("3"),
+        about: "coordinators that keep each card, once cards are shared out",
+    },
+    Setting {
         path: "limits.drain_ms",
         env: "FOA_DRAIN_MS",
         kind: Kind::Number,

@@ -13,6 +13,7 @@ use etcetera::BaseStrategy as _;
 use foa_broker::{BrokerUrl, Credentials};
 use foa_capability::Money;
 use foa_node_core::admission::Limits;
+use foa_node_core::shards::Sharding;
 use foa_node_core::status::Role;
 use foa_wire::{Namespace, NodeId, NodeName};
 
@@ -82,6 +83,8 @@ pub struct NodeConfig {
     pub artifacts: ArtifactConfig,
     /// Jobs held and run at once, at most.
     pub limits: Limits,
+    /// When the directory is shared among the coordinators.
+    pub sharding: Sharding,
 }
 
 /// How a node keeps artifacts and gives them to others.
@@ -226,19 +229,29 @@ impl Layers {
             store_quota: self.number("store.max_bytes").filter(|bytes| *bytes > 0),
             drain: Duration::from_millis(self.number("limits.drain_ms").unwrap_or(0)),
             limits: self.limits()?,
+            sharding: self.sharding()?,
             artifacts: self.artifacts(),
         })
     }
 
-    fn limits(&self) -> Result<Limits, ConfigError> {
-        let at_least_one = |path: &'static str| match self.number(path).unwrap_or(0) {
+    fn at_least_one(&self, path: &'static str) -> Result<usize, ConfigError> {
+        match self.number(path).unwrap_or(0) {
             0 => Err(self.invalid(path, "wanted at least 1, found 0".to_owned())),
             number => Ok(usize::try_from(number).unwrap_or(usize::MAX)),
-        };
+        }
+    }
+
+    fn sharding(&self) -> Result<Sharding, ConfigError> {
+        let above = self.number("directory.max_cards").filter(|cards| *cards > 0);
+        let above = above.map(|cards| usize::try_from(cards).unwrap_or(usize::MAX));
+        Ok(Sharding { above, replicas: self.at_least_one("directory.replicas")? })
+    }
+
+    fn limits(&self) -> Result<Limits, ConfigError> {
         let unsigned = i64::try_from(self.number("limits.unsigned_budget").unwrap_or(0)).unwrap_or(i64::MAX);
         Ok(Limits {
-            max_jobs: at_least_one("limits.max_jobs")?,
-            max_running: at_least_one("limits.max_running")?,
+            max_jobs: self.at_least_one("limits.max_jobs")?,
+            max_running: self.at_least_one("limits.max_running")?,
             unsigned_budget: Some(Money(unsigned)),
         })
     }

@@ -29,6 +29,7 @@ use foa_broker::{BrokerUrl, Config as BrokerConfig, Credentials, Will};
 use foa_node_core::admission::Limits;
 use foa_node_core::effect::Advertised;
 use foa_node_core::journal::NodeRecord;
+use foa_node_core::shards::Sharding;
 use foa_node_core::status::{NodeStatus, Role};
 use foa_node_core::{Body, Config, Identity as CoreIdentity, Input, NodeMachine};
 use foa_wire::{Boot, Connection, Namespace, NodeId, Time, Topic};
@@ -75,6 +76,8 @@ pub struct Options {
     pub accept_unsigned: bool,
     /// Jobs held and run at once, at most.
     pub limits: Limits,
+    /// When the directory is shared among the coordinators.
+    pub sharding: Sharding,
     /// Its artifacts, and how others come by them.
     pub mover: Mover,
 }
@@ -120,6 +123,7 @@ pub async fn start(options: Options) -> anyhow::Result<Daemon> {
         model: options.embedder.model().clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         limits: options.limits,
+        sharding: options.sharding,
         max_queue: MAX_QUEUE,
     };
     let mut machine = NodeMachine::new(identity.clone(), config, boot, journal);

@@ -129,6 +129,12 @@ struct Run {
     /// Messages that the broker keeps for one client; what comes then is dropped [default: no limit].
     #[arg(long)]
     queued: Option<usize>,
+    /// Cards a coordinator keeps before coordinators share them out by shards [default: no limit].
+    #[arg(long)]
+    max_cards: Option<usize>,
+    /// Words of each subject, of which an agent knows six [default: all agents of a subject know the same].
+    #[arg(long)]
+    vocabulary: Option<usize>,
     /// Put a known mistake back.
     #[arg(long)]
     bug: Option<Bug>,
@@ -165,6 +171,8 @@ fn main() -> anyhow::Result<ExitCode> {
                 skew_ms: run.skew_ms,
                 drift_ppm: run.drift_ppm,
                 queued: run.queued,
+                max_cards: run.max_cards,
+                vocabulary: run.vocabulary,
                 faults_each: run.faults_each,
                 encode: run.encode,
                 bytes: run.bytes,

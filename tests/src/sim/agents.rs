@@ -32,6 +32,9 @@ const SUBJECTS: [(&str, [&str; 5]); 10] = [
     ("garden", ["seed", "compost", "pruning", "hedge", "tulip"]),
 ];
 
+/// Words an agent knows of a subject that has many.
+pub const KNOWN_WORDS: usize = 6;
+
 /// The policy that some jobs require and some agents have.
 pub const POLICY: &str = "gdpr";
 
@@ -121,7 +124,30 @@ pub fn task(random: &mut Random) -> String {
     clauses.join("; then ")
 }
 
+/// So many words of a subject that has `vocabulary` of them.
+fn drawn(subject: &str, count: usize, vocabulary: usize, random: &mut Random) -> String {
+    let words: Vec<String> = (0..count).map(|_| format!("{subject}{}", random.below(vocabulary))).collect();
+    words.join(" ")
+}
+
+/// A request about a few words of one subject.
+#[must_use]
+pub fn request(vocabulary: usize, random: &mut Random) -> String {
+    let (subject, _) = SUBJECTS[random.below(SUBJECTS.len())];
+    format!("find the {subject} {}", drawn(subject, KNOWN_WORDS / 2, vocabulary, random))
+}
+
 impl Agent {
+    /// The same, with its own choice of its subject's words.
+    #[must_use]
+    pub fn knowing(mut self, vocabulary: usize, random: &mut Random) -> Self {
+        let subject = self.profile.skills[0].id.clone();
+        let words = drawn(&subject, KNOWN_WORDS, vocabulary, random);
+        self.profile.description = format!("find the {subject} {words}");
+        self.profile.skills[0].description = self.profile.description.clone();
+        self
+    }
+
     /// Agent number `n` of a federation.
     #[must_use]
     pub fn new(n: usize, manner: Manner, price: i64, random: &mut Random) -> Self {

@@ -62,6 +62,11 @@ pub struct Options {
     pub drift_ppm: u64,
     /// Messages that the broker keeps for one client; what comes then is dropped. `None` for no limit.
     pub queued: Option<usize>,
+    /// Cards a coordinator keeps before cards are shared out by shards; `None` for no limit.
+    pub max_cards: Option<usize>,
+    /// Words of each subject, of which an agent knows [`agents::KNOWN_WORDS`](super::agents::KNOWN_WORDS); `None`: all
+    /// agents of a subject know the same.
+    pub vocabulary: Option<usize>,
     /// A known bug put back, to see that the invariants notice.
     pub bug: Option<Bug>,
     /// What must come of it; checked by `sim scenario` and by the tests.
@@ -144,6 +149,8 @@ impl Default for Options {
             skew_ms: 0,
             drift_ppm: 0,
             queued: None,
+            max_cards: None,
+            vocabulary: None,
             bug: None,
             expect: Expect::default(),
         }

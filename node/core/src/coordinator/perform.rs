@@ -9,6 +9,7 @@ use foa_workflows::cluster::channel::{self, Content, Entry};
 use foa_workflows::engine::{Command, Input as JobInput};
 use foa_workflows::request::WorkCancel;
 
+use crate::afar::Asker;
 use crate::body::Body;
 use crate::machine::NodeMachine;
 use crate::membership::CONFIRM_WITHIN;
@@ -42,14 +43,17 @@ impl NodeMachine {
                 Command::Embed(texts) => {
                     self.embed(Asked::Job { job: job.clone(), texts: texts.clone() }, texts);
                 }
-                Command::Route { key, query } => match (&self.membership.directory, &mut held.machine) {
-                    // Answered on the spot, so that what follows from it is flushed together with what led to it.
-                    (Some(directory), Some(machine)) if self.membership.ready => {
-                        let routed = directory.route(&query, now);
-                        commands.extend(machine.handle(JobInput::Routed { key, routed }, now));
+                Command::Route { key, query } => {
+                    // Answered on the spot if it can be, so that what follows from it is flushed with what led to it.
+                    let here = if self.membership.ready { self.route_here(&query, now) } else { None };
+                    let held = self.coordinator.jobs.get_mut(job);
+                    match (here, held.and_then(|held| held.machine.as_mut())) {
+                        (Some(routed), Some(machine)) => {
+                            commands.extend(machine.handle(JobInput::Routed { key, routed }, now));
+                        }
+                        _ => self.coordinator.routes.push((job.clone(), key, *query)),
                     }
-                    _ => self.coordinator.routes.push((job.clone(), key, *query)),
-                },
+                }
                 Command::Grade { agent, task, delivered } => self.grade(&agent, &task, delivered, now),
                 Command::Send(_)
                 | Command::Withdraw { .. }
@@ -134,9 +138,10 @@ impl NodeMachine {
             return;
         }
         for (job, key, query) in std::mem::take(&mut self.coordinator.routes) {
-            let Some(directory) = &self.membership.directory else { return };
-            let routed = directory.route(&query, now);
-            self.job_input(&job, JobInput::Routed { key, routed }, now);
+            match self.route_here(&query, now) {
+                Some(routed) => self.job_input(&job, JobInput::Routed { key, routed }, now),
+                None => self.route_afar(Asker::Job { job, key }, query, now),
+            }
         }
     }
 

@@ -140,6 +140,7 @@ impl Federation {
             let options = daemon::Options {
                 mover,
                 limits: foa_node_core::admission::Limits::default(),
+                sharding: foa_node_core::shards::Sharding::default(),
                 identity,
                 namespace: namespace.clone(),
                 broker: daemon::Broker { url: url.clone(), credentials: None, ca: None },

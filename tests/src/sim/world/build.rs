@@ -182,8 +182,14 @@ fn scripted(options: &Options, random: &mut Random) -> Vec<Option<Agent>> {
     for n in (1..manners.len()).rev() {
         manners.swap(n, random.below(n + 1));
     }
-    let agents = manners.into_iter().enumerate();
-    agents.map(|(n, manner)| Some(Agent::new(n, manner, options.price, random))).collect()
+    let agent = |(n, manner)| {
+        let agent = Agent::new(n, manner, options.price, random);
+        Some(match options.vocabulary {
+            Some(words) => agent.knowing(words, random),
+            None => agent,
+        })
+    };
+    manners.into_iter().enumerate().map(agent).collect()
 }
 
 fn policies(nodes: &[Node]) -> BTreeMap<AgentId, Vec<foa_capability::Policy>> {

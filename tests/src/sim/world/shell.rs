@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use foa_node_core::admission::Limits;
 use foa_node_core::effect::{Effect, NoAnswer, Send};
 use foa_node_core::journal::{NodeRecord, Stream};
+use foa_node_core::shards::Sharding;
 use foa_node_core::{Body, Config, Input, NodeMachine};
 use foa_wire::{AgentId, Boot, JobId};
 use foa_workflows::cluster::channel::Entry;
@@ -40,6 +41,7 @@ impl World {
             version: "sim".to_owned(),
             limits: Limits { max_jobs: MAX_JOBS, max_running: MAX_JOBS, unsigned_budget: None },
             max_queue: PER_AGENT,
+            sharding: Sharding { above: self.options.max_cards, replicas: 3 },
         };
         let journal = node.disk.read();
         let id = node.identity.id().clone();
