@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
+pub use self::base::Base;
 use self::derived::Derived;
 use self::kept::Kept;
 use crate::model::ModelId;
@@ -23,6 +24,7 @@ use crate::skills::{self, Bloom, MAX_SKILLS, MAX_SKILLS_BY_EXAMPLE, Skill};
 use crate::vector::{InvalidVector, Quantised, Vector};
 use crate::words::{called, words};
 
+mod base;
 mod derived;
 mod kept;
 mod written;
@@ -256,7 +258,7 @@ impl AgentCard {
             until: None,
         };
         let json = json!({
-            "name": profile.name.as_str(),
+            "name": profile.title(),
             "description": profile.description,
             "version": format!("{boot}.{version}"),
             "supportedInterfaces": [{
@@ -275,7 +277,7 @@ impl AgentCard {
             "skills": to_value(&skills),
         });
         let Value::Object(json) = json else { unreachable!("written as an object above") };
-        Self::signed(json, &capability.agent, key)
+        Self::signed(profile.base.under(json), &capability.agent, key)
     }
 
     /// The next card of an agent that is gone for good: the same agent, a higher version, no vectors, kept until

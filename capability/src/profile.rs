@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use foa_wire::AgentName;
 use serde::{Deserialize, Serialize};
 
+use crate::card::Base;
 use crate::policy::Policy;
 use crate::resources::Offer;
 use crate::skills::{self, Skill};
-use crate::words::called;
+use crate::words::{called, slug};
 
 /// Whether an agent only reads and answers, or changes something outside.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -42,15 +43,29 @@ pub struct AgentProfile {
     pub kind: String,
     /// The language model it thinks with, if any.
     pub base_model: Option<String>,
+    /// What its card says besides, when it was written elsewhere.
+    pub base: Base,
 }
 
 impl AgentProfile {
+    /// The name of an agent that people call `title`: `recipe-agent` for `Recipe Agent`; `None` when no letter of it can stand
+    /// in a name.
+    #[must_use]
+    pub fn name_for(title: &str) -> Option<AgentName> {
+        slug(title)
+    }
+
+    /// The name as people write it.
+    pub(crate) fn title(&self) -> &str {
+        self.base.title(&self.name).unwrap_or(self.name.as_str())
+    }
+
     /// The texts to embed, in order: name and description, one per skill (name and description), each example of the skills
     /// that have some (within the card's limits), and last the Spec if there is one. Names stand there as one would say
     /// them.
     #[must_use]
     pub fn texts(&self) -> Vec<String> {
-        let mut texts = vec![format!("{}: {}", called(self.name.as_str()), self.description)];
+        let mut texts = vec![format!("{}: {}", called(self.title()), self.description)];
         texts.extend(self.skills.iter().map(Skill::text));
         texts.extend(skills::by_example(&self.skills).flat_map(|(_, examples)| examples).cloned());
         texts.extend(self.spec.clone());

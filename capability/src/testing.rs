@@ -49,6 +49,7 @@ pub(crate) fn profile(name: &str) -> AgentProfile {
         effects: Effects::Read,
         kind: "calc".to_owned(),
         base_model: None,
+        base: crate::card::Base::default(),
     }
 }
 

@@ -3,6 +3,10 @@
 use std::sync::LazyLock;
 
 use bm25::{DefaultTokenizer, Language, Tokenizer};
+use foa_wire::AgentName;
+
+/// Characters of an agent's name, at most.
+const MAX_NAME: usize = 32;
 
 /// A fixed language: guessing it from a few words would make the same card mean different things.
 static TOKENIZER: LazyLock<DefaultTokenizer> = LazyLock::new(|| DefaultTokenizer::new(Language::English));
@@ -23,6 +27,22 @@ pub(crate) fn spoken(name: &str) -> String {
     let words: Vec<String> =
         pieces.map(|part| if is_acronym(part) { part.to_owned() } else { part.to_lowercase() }).collect();
     words.join(" ")
+}
+
+/// A title as the name of an agent: what a name cannot hold becomes one hyphen, and what does not fit is cut.
+pub(crate) fn slug(title: &str) -> Option<AgentName> {
+    let mut name = String::new();
+    for letter in title.chars().flat_map(char::to_lowercase) {
+        if letter.is_ascii_alphanumeric() {
+            name.push(letter);
+        } else if !name.is_empty() && !name.ends_with('-') {
+            name.push('-');
+        }
+        if name.len() == MAX_NAME {
+            break;
+        }
+    }
+    name.trim_end_matches('-').parse().ok()
 }
 
 /// The name of an agent as one would say it, without numbers: they tell agents apart, not what they are for.
@@ -117,6 +137,22 @@ mod tests {
             assert_eq!(spoken(name), wanted);
         }
         assert_eq!(called("tax-adviser-12"), "tax adviser");
+    }
+
+    #[test]
+    fn a_title_becomes_a_name() {
+        for (title, wanted) in [
+            ("Recipe Agent", Some("recipe-agent")),
+            ("calc-1", Some("calc-1")),
+            ("  GitHub (v3) / REST!", Some("github-v3-rest")),
+            ("Über Köche", Some("ber-k-che")),
+            ("料理", None),
+            ("", None),
+            ("a very long title of an agent for everything", Some("a-very-long-title-of-an-agent-fo")),
+            ("thirty-one letters and a hyphen - x", Some("thirty-one-letters-and-a-hyphen")),
+        ] {
+            assert_eq!(slug(title).map(|name| name.to_string()).as_deref(), wanted, "{title}");
+        }
     }
 
     #[test]

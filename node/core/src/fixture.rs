@@ -48,6 +48,7 @@ pub(crate) fn agent() -> Advertised {
         effects: Effects::Read,
         kind: "test".to_owned(),
         base_model: None,
+        base: foa_capability::Base::default(),
     };
     Advertised { profile, vectors: vec![Vector::new(vec![1.0, 0.0]).unwrap()] }
 }

@@ -211,6 +211,7 @@ pub(crate) fn bare_profile(name: AgentName, kind: &str) -> AgentProfile {
         effects: Effects::Read,
         kind: kind.to_owned(),
         base_model: None,
+        base: foa_capability::Base::default(),
     }
 }
 

@@ -99,6 +99,7 @@ fn profile(place: usize, agent: &Agent, skills: Vec<Skill>) -> AgentProfile {
         effects: Effects::Read,
         kind: "eval".to_owned(),
         base_model: None,
+        base: foa_capability::Base::default(),
     }
 }
 

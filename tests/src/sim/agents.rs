@@ -181,6 +181,7 @@ impl Agent {
             effects: if manner == Manner::Writing { Effects::Write } else { Effects::Read },
             kind: "scripted".to_owned(),
             base_model: None,
+            base: foa_capability::Base::default(),
         };
         Self { profile, manner, grain: random.below(3) }
     }

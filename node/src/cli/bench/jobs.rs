@@ -327,6 +327,7 @@ impl Agent for Stub {
             effects: Effects::default(),
             kind: "stub".to_owned(),
             base_model: None,
+            base: foa_capability::Base::default(),
         }
     }
 

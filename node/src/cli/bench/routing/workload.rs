@@ -145,6 +145,7 @@ impl Workload {
             effects: Effects::Read,
             kind: "bench".to_owned(),
             base_model: None,
+            base: foa_capability::Base::default(),
         };
         let id = AgentId::new(profile.name.clone(), node);
         let vectors = vec![self.vector(agent, version)];
