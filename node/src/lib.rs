@@ -11,6 +11,7 @@ pub mod eval;
 pub mod exit;
 pub mod follow;
 pub mod identity;
+pub mod import;
 pub mod launch;
 pub mod model;
 pub mod render;

@@ -18,7 +18,7 @@ impl Verbosity {
     fn filter(self) -> &'static str {
         match self {
             Self::Service => "info,rumqttd=error,rumqttc=error,sled=warn,ort=warn",
-            Self::Command => "warn,rumqttd=off,rumqttc=error,sled=warn,ort=error",
+            Self::Command => "warn,rumqttd=off,rumqttc=error,sled=warn,ort=error,rmcp=off",
         }
     }
 }

@@ -145,7 +145,10 @@ mod tests {
         assert_eq!(json["version"], "7.3");
         let urls: Vec<&str> =
             json["supportedInterfaces"].as_array().unwrap().iter().map(|i| text(i, "url")).collect();
-        assert_eq!(urls, [format!("mqtt:agents/{}/calc/tasks", card.agent().node()).as_str(), "https://sums.example/a2a"]);
+        assert_eq!(
+            urls,
+            [format!("mqtt:agents/{}/calc/tasks", card.agent().node()).as_str(), "https://sums.example/a2a"]
+        );
         assert_eq!(json["capabilities"]["streaming"], true);
         let extensions = json["capabilities"]["extensions"].as_array().unwrap();
         assert_eq!((extensions.len(), &extensions[0]), (2, &foreign()["capabilities"]["extensions"][0]));
@@ -164,7 +167,9 @@ mod tests {
 
     #[test]
     fn a_base_that_is_no_card_does_no_harm() {
-        for base in [json!(null), json!([]), json!({ "capabilities": 1, "skills": "x", "supportedInterfaces": {} })] {
+        for base in
+            [json!(null), json!([]), json!({ "capabilities": 1, "skills": "x", "supportedInterfaces": {} })]
+        {
             let mut profile = profile("calc");
             profile.base = Base::of(&base);
             let issued = card(&profile, 1, (7, 3), [3.0, 4.0, 0.0]);

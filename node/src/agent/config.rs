@@ -14,6 +14,8 @@ use super::calc::Calc;
 use super::corpus::{self, Corpus};
 use super::openai::{self, OpenAi};
 use super::planner::{CALCULATION, Grain, Planner};
+use crate::import::Stated;
+use crate::import::source::{CardError, read_card};
 use crate::model::{EmbedError, Embedder};
 
 /// One agent, as configured; `kind` says which fields there are besides the common ones.
@@ -32,6 +34,9 @@ pub enum AgentConfig {
         /// How finely it proposes.
         #[serde(default)]
         grain: Grain,
+        /// An A2A card in a file, from which comes what is not said here; relative paths start at the configuration file.
+        #[serde(default)]
+        card: Option<PathBuf>,
         /// What it is authorised for.
         #[serde(default)]
         policies: BTreeSet<Policy>,
@@ -49,6 +54,9 @@ pub enum AgentConfig {
         /// What it is for.
         #[serde(default)]
         description: String,
+        /// An A2A card in a file, from which comes what is not said here; relative paths start at the configuration file.
+        #[serde(default)]
+        card: Option<PathBuf>,
         /// What it is authorised for.
         #[serde(default)]
         policies: BTreeSet<Policy>,
@@ -87,6 +95,9 @@ pub enum AgentConfig {
         /// The longest one ask may take, in seconds.
         #[serde(default = "default_timeout_s")]
         timeout_s: u64,
+        /// An A2A card in a file, from which comes what is not said here; relative paths start at the configuration file.
+        #[serde(default)]
+        card: Option<PathBuf>,
         /// What it is authorised for.
         #[serde(default)]
         policies: BTreeSet<Policy>,
@@ -110,6 +121,9 @@ pub enum AgentConfig {
         /// How finely it proposes.
         #[serde(default)]
         grain: Grain,
+        /// An A2A card in a file, from which comes what is not said here; relative paths start at the configuration file.
+        #[serde(default)]
+        card: Option<PathBuf>,
         /// What it is authorised for.
         #[serde(default)]
         policies: BTreeSet<Policy>,
@@ -176,6 +190,14 @@ pub enum BuildError {
         /// Why.
         source: reqwest::Error,
     },
+    /// Its card cannot be used.
+    #[error("agent {agent}")]
+    Card {
+        /// The agent.
+        agent: AgentName,
+        /// Why.
+        source: CardError,
+    },
     /// The embedding model failed.
     #[error("agent {agent}")]
     Embedding {
@@ -195,6 +217,16 @@ impl AgentConfig {
             | Self::Calc { name, .. }
             | Self::Openai { name, .. }
             | Self::Planner { name, .. } => name,
+        }
+    }
+
+    /// The card it names.
+    fn card(&self) -> Option<&Path> {
+        match self {
+            Self::Corpus { card, .. }
+            | Self::Calc { card, .. }
+            | Self::Openai { card, .. }
+            | Self::Planner { card, .. } => card.as_deref(),
         }
     }
 }
@@ -224,9 +256,14 @@ pub async fn build(
     embedder: &Embedder,
     base: &Path,
 ) -> Result<Arc<dyn Agent>, BuildError> {
+    let card = match config.card() {
+        Some(path) => read_card(&base.join(path))
+            .map_err(|source| BuildError::Card { agent: config.name().clone(), source })?,
+        None => Stated::default(),
+    };
     Ok(match config {
-        AgentConfig::Corpus { name, description, path, grain, policies, price, concurrency } => {
-            let profile = profile(&name, "corpus", description, policies, price, concurrency);
+        AgentConfig::Corpus { name, description, path, grain, policies, price, concurrency, card: _ } => {
+            let profile = profile(&name, "corpus", description, policies, price, concurrency, card);
             let path = base.join(path);
             let documents = corpus::folder(&path)
                 .map_err(|source| BuildError::Documents { agent: name.clone(), source })?;
@@ -236,9 +273,9 @@ pub async fn build(
             let corpus = Corpus::new(profile, grain, &documents, embedder.clone()).await;
             Arc::new(corpus.map_err(|source| BuildError::Embedding { agent: name, source })?)
         }
-        AgentConfig::Calc { name, description, policies, price, concurrency } => {
-            let mut profile = profile(&name, "calc", description, policies, price, concurrency);
-            profile.skills.push(calculation());
+        AgentConfig::Calc { name, description, policies, price, concurrency, card: _ } => {
+            let mut profile = profile(&name, "calc", description, policies, price, concurrency, card);
+            with_own(&mut profile, calculation());
             if profile.description.is_empty() {
                 "Calculates with numbers, units and dates, also with values that were found before"
                     .clone_into(&mut profile.description);
@@ -256,12 +293,13 @@ pub async fn build(
             effects,
             max_tokens,
             timeout_s,
+            card: _,
             policies,
             price,
             price_per_1k_tokens,
             concurrency,
         } => {
-            let mut profile = profile(&name, "openai", description, policies, price, concurrency);
+            let mut profile = profile(&name, "openai", description, policies, price, concurrency, card);
             profile.skills = skills;
             profile.spec = spec;
             profile.effects = effects;
@@ -279,9 +317,9 @@ pub async fn build(
             let agent = OpenAi::new(profile, settings);
             Arc::new(agent.map_err(|source| BuildError::Client { agent: name, source })?)
         }
-        AgentConfig::Planner { name, description, grain, policies, price, concurrency } => {
-            let mut profile = profile(&name, "planner", description, policies, price, concurrency);
-            profile.skills.push(planning());
+        AgentConfig::Planner { name, description, grain, policies, price, concurrency, card: _ } => {
+            let mut profile = profile(&name, "planner", description, policies, price, concurrency, card);
+            with_own(&mut profile, planning());
             if profile.description.is_empty() {
                 "Breaks a task down into steps and puts the answers together"
                     .clone_into(&mut profile.description);
@@ -298,10 +336,27 @@ fn profile(
     policies: BTreeSet<Policy>,
     price: Money,
     concurrency: u32,
+    card: Stated,
 ) -> AgentProfile {
     let bare = bare_profile(name.clone(), kind);
-    let offer = Offer { price, concurrency: concurrency.max(1), ..bare.offer };
-    AgentProfile { description, policies, offer, ..bare }
+    let stated = card.offer.unwrap_or_default();
+    let offer = Offer {
+        price,
+        concurrency: concurrency.max(1),
+        latency_ms: stated.latency_ms.or(bare.offer.latency_ms),
+        tokens_per_second: stated.tokens_per_second,
+        context_tokens: stated.context_tokens,
+        memory_mib: stated.memory_mib,
+        energy_joules: stated.energy_joules,
+        ..bare.offer
+    };
+    AgentProfile { description, policies, offer, skills: card.skills, base: card.base, ..bare }
+}
+
+/// The skill that a kind has of its own comes first, also where its card has one of that id.
+fn with_own(profile: &mut AgentProfile, own: Skill) {
+    profile.skills.retain(|skill| skill.id != own.id);
+    profile.skills.insert(0, own);
 }
 
 fn calculation() -> Skill {

@@ -1,18 +1,22 @@
-//! `foa agents`: who can do what, and what was refused.
+//! `foa agents`: who can do what, and what was refused; cards in and out.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use foa_node_core::query::{QueryAnswer, Question};
+use foa_capability::AgentCard;
+use foa_node_core::query::{AgentSummary, QueryAnswer, Question};
 
-use super::{Place, failed_client, terminal, unexpected};
+use super::{Place, agents_import, failed_client, terminal, unexpected};
 use crate::exit::Failure;
 use crate::render;
 
-/// List the agents a coordinator knows, show one, or show what was refused
+/// List the agents a coordinator knows, show one, show what was refused, or move cards in and out
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
-#[command(after_help = "Example:\n  foa agents\n  foa agents show calc@abacus\n  foa agents rejected")]
+#[command(
+    after_help = "Example:\n  foa agents\n  foa agents show calc@abacus\n  foa agents rejected\n  foa agents import openapi.yaml -o card.json\n  foa agents export calc@abacus -o card.json"
+)]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Option<Command>,
@@ -40,6 +44,15 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    Import(agents_import::Args),
+    /// Write an agent's signed card as plain A2A JSON, for others
+    Export {
+        /// Its id, or agent@name when only one is called so
+        agent: String,
+        /// Write it to this file [default: stdout]
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
     /// Show which messages and cards were refused, by reason
     Rejected {
         /// Print JSON
@@ -54,6 +67,8 @@ pub(super) async fn run(args: Args, place: &Place) -> Result<ExitCode, Failure> 
         None => list(place, args.json).await,
         Some(Command::List { json }) => list(place, json).await,
         Some(Command::Show { agent, json }) => show(place, agent, json).await,
+        Some(Command::Import(args)) => agents_import::run(args).await,
+        Some(Command::Export { agent, output }) => export(place, agent, output).await,
         Some(Command::Rejected { json }) => rejected(place, json).await,
     }
 }
@@ -62,7 +77,7 @@ async fn list(place: &Place, json: bool) -> Result<ExitCode, Failure> {
     let mut client = place.client().await?;
     let mut agents = Vec::new();
     loop {
-        let after = agents.last().map(|a: &foa_node_core::query::AgentSummary| a.agent.clone());
+        let after = agents.last().map(|a: &AgentSummary| a.agent.clone());
         let answer = client.ask(&Question::Agents { after }).await.map_err(failed_client)?;
         let QueryAnswer::Agents { agents: page, more } = answer else { return Err(unexpected(&answer)) };
         let empty = page.is_empty();
@@ -81,18 +96,32 @@ async fn list(place: &Place, json: bool) -> Result<ExitCode, Failure> {
 }
 
 async fn show(place: &Place, agent: String, json: bool) -> Result<ExitCode, Failure> {
-    let mut client = place.client().await?;
-    let answer = client.ask(&Question::Agent { agent }).await.map_err(failed_client)?;
-    client.close().await;
-    let QueryAnswer::Agent { card, summary } = answer else {
-        return Err(unexpected(&answer).hint("`foa agents` lists those there are"));
-    };
+    let (card, summary) = one(place, agent).await?;
     if json {
         terminal::print_json(&card);
     } else {
         terminal::print(&render::card(&card, &summary, terminal::stdout_style()));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn export(place: &Place, agent: String, output: Option<PathBuf>) -> Result<ExitCode, Failure> {
+    let (card, _) = one(place, agent).await?;
+    match output {
+        None => terminal::print_json(&card),
+        Some(path) => agents_import::save(&path, &card)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn one(place: &Place, agent: String) -> Result<(Box<AgentCard>, AgentSummary), Failure> {
+    let mut client = place.client().await?;
+    let answer = client.ask(&Question::Agent { agent }).await.map_err(failed_client)?;
+    client.close().await;
+    match answer {
+        QueryAnswer::Agent { card, summary } => Ok((card, summary)),
+        other => Err(unexpected(&other).hint("`foa agents` lists those there are")),
+    }
 }
 
 /// Each coordinator counts what it refused itself; shown together.

@@ -14,6 +14,7 @@ use crate::exit::Failure;
 use crate::telemetry::{self, Verbosity};
 
 mod agents;
+mod agents_import;
 mod artifacts;
 mod bench;
 mod broker;

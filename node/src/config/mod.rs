@@ -17,6 +17,7 @@ use foa_node_core::shards::Sharding;
 use foa_node_core::status::Role;
 use foa_wire::{Namespace, NodeId, NodeName};
 
+mod card;
 pub mod defaults;
 pub mod error;
 pub mod layers;
@@ -225,7 +226,7 @@ impl Layers {
             broker,
             embedded,
             agents: self.checked_agents()?,
-            base: self.file.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).to_owned(),
+            base: self.base().to_owned(),
             store_quota: self.number("store.max_bytes").filter(|bytes| *bytes > 0),
             drain: Duration::from_millis(self.number("limits.drain_ms").unwrap_or(0)),
             limits: self.limits()?,
@@ -271,9 +272,15 @@ impl Layers {
         }
     }
 
+    /// Where relative paths of agents start.
+    fn base(&self) -> &Path {
+        self.file.as_deref().and_then(Path::parent).unwrap_or(Path::new(""))
+    }
+
     fn checked_agents(&self) -> Result<Vec<AgentConfig>, ConfigError> {
         let mut agents: Vec<AgentConfig> = Vec::new();
         for given in &self.agents {
+            let given = &card::with_card(given, self.base())?;
             let read = agent(given)?;
             if agents.iter().any(|other| other.name() == read.name()) {
                 let detail = format!("wanted agents of different names, found two called {}", read.name());

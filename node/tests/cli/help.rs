@@ -14,6 +14,7 @@ fn every_command_explains_itself_with_an_example() {
         &["jobs"],
         &["jobs", "watch"],
         &["agents"],
+        &["agents", "import"],
         &["nodes"],
         &["route"],
         &["model"],

@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
+mod agents_import;
 mod config;
 mod examples;
 mod help;
@@ -51,6 +52,16 @@ impl Place {
             }
         }
         shown.replace(self.path().to_str().unwrap(), "[place]")
+    }
+}
+
+/// The model is fetched once for this machine, not once for each test.
+fn with_model(command: &mut Command, home: &str) {
+    command.env("HOME", home);
+    for name in ["PATH", "FOA_CACHE", "FOA_MODEL_DIR", "ORT_DYLIB_PATH", "XDG_CACHE_HOME"] {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
     }
 }
 

@@ -39,13 +39,7 @@ fn a_node_told_to_stop_leaves_with_0() {
     let mut broker = Guarded::start(&mut place.command(&["broker", "--listen", "127.0.0.1:0"]));
     let url = broker.line();
     let mut command = place.command(&["--broker", &url, "node", "--name", "solo", "--data-dir", "data"]);
-    // The model is fetched once for this machine, not once for each test.
-    command.env("HOME", &home);
-    for name in ["PATH", "FOA_CACHE", "FOA_MODEL_DIR", "ORT_DYLIB_PATH", "XDG_CACHE_HOME"] {
-        if let Some(value) = std::env::var_os(name) {
-            command.env(name, value);
-        }
-    }
+    super::with_model(&mut command, &home);
     let mut node = Guarded::start(&mut command);
     node.stderr_until("is ready");
     let nodes = place.run(&["--broker", &url, "nodes", "--json"]);

@@ -41,7 +41,7 @@ pub struct Corpus {
 }
 
 impl Corpus {
-    /// Cuts, counts and embeds `documents`. Skills and, where `profile` has none, the description are made of what
+    /// Cuts, counts and embeds `documents`. More skills and, where `profile` has none, the description are made of what
     /// the documents hold.
     ///
     /// # Errors
@@ -53,7 +53,8 @@ impl Corpus {
         embedder: Embedder,
     ) -> Result<Self, EmbedError> {
         let passages: Vec<Passage> = documents.iter().flat_map(passages).collect();
-        profile.skills.extend(skills(&passages));
+        let taken: BTreeSet<String> = profile.skills.iter().map(|skill| skill.id.clone()).collect();
+        profile.skills.extend(skills(&passages).into_iter().filter(|skill| !taken.contains(&skill.id)));
         let (skills, warnings) = foa_capability::skills::trim(std::mem::take(&mut profile.skills));
         for warning in warnings {
             tracing::debug!(agent = %profile.name, warning, "card trimmed");
