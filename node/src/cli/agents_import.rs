@@ -83,7 +83,8 @@ async fn bytes(source: &str) -> Result<Vec<u8>, Failure> {
         return fetched;
     }
     source::read_file(Path::new(source)).map_err(|error| {
-        let host = source.contains('.') && !source.contains('/') && !Path::new(source).exists();
+        let document = [".json", ".yaml", ".yml"].iter().any(|ending| source.ends_with(ending));
+        let host = source.contains('.') && !source.contains('/') && !document;
         let hint = host.then(|| format!("is it a host? https://{source} is its address"));
         Failure::broken(error).maybe_hint(hint)
     })
@@ -138,7 +139,7 @@ fn failed_import(error: Error) -> Failure {
 
 fn failed_fetch(error: FetchError) -> Failure {
     match &error {
-        FetchError::Address { .. } => Failure::broken(error),
+        FetchError::Address { .. } | FetchError::Credentials { .. } => Failure::broken(error),
         FetchError::Unknown { .. } | FetchError::Request { .. } => Failure::refused(error)
             .hint("proxies are not used; what another program fetched can come in by `foa agents import -`"),
         FetchError::Status { .. } => {

@@ -1,9 +1,10 @@
 //! An A2A agent card, 1.0 or 0.3: kept as it came, to the letter, wherever a card of ours can carry it.
 
 use foa_capability::Skill;
-use foa_wire::codec::{self, Malformed};
+use foa_wire::codec::{self, MAX_ENVELOPE, Malformed};
 use foa_wire::jws::{self, AgentCardSignature};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
 use super::{Error, Imported, Kind, Stated, count, described, fit, v03};
@@ -18,7 +19,8 @@ const MAX_SIGNATURES: usize = 4;
 /// # Errors
 /// When it is no card, a signature of it is forged, or no message could carry it.
 pub fn read(bytes: &[u8]) -> Result<Imported, Error> {
-    let json = codec::parse(bytes)?;
+    let json =
+        if bytes.len() > MAX_ENVELOPE { codec::parse(&compact(bytes)?)? } else { codec::parse(bytes)? };
     if !within(&json, MAX_DEPTH) {
         return Err(Error::Card { source: Malformed::TooDeep });
     }
@@ -163,6 +165,25 @@ fn check(card: Map<String, Value>) -> Result<Value, Error> {
         return Err(field("capabilities.extensions", "a list", described(extensions)));
     }
     Ok(Value::Object(card))
+}
+
+/// The JSON without the space that people need: indented, a card may be several times as long as on the wire.
+fn compact(json: &[u8]) -> Result<Vec<u8>, Error> {
+    // What is no JSON must not become any by losing its spaces.
+    let _: IgnoredAny =
+        serde_json::from_slice(json).map_err(|e| Malformed::NotJson { reason: e.to_string() })?;
+    let (mut quoted, mut escaped) = (false, false);
+    let keep = |byte: &u8| {
+        let kept = quoted || !byte.is_ascii_whitespace();
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = quoted,
+            b'"' => quoted = !quoted,
+            _ => {}
+        }
+        kept
+    };
+    Ok(json.iter().copied().filter(keep).collect())
 }
 
 fn within(value: &Value, left: usize) -> bool {

@@ -83,7 +83,7 @@ impl Imported {
 /// What no card can be made of.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Longer than [`document::MAX_BYTES`].
+    /// Longer than a document may be.
     #[error("wanted at most {} bytes, found {found}", document::MAX_BYTES)]
     TooLong {
         /// Its length.
@@ -169,22 +169,22 @@ pub fn read(bytes: &[u8], kind: Option<Kind>) -> Result<Imported, Error> {
 }
 
 fn recognise(text: Text<'_>) -> Result<Kind, Error> {
-    let unknown = |found: String| Error::Unknown { found };
-    if text.as_str().trim_start().starts_with('<') {
-        return Err(unknown("HTML or XML".to_owned()));
-    }
-    if text.as_str().trim().is_empty() {
-        return Err(unknown("nothing".to_owned()));
+    let unknown = |found: &str| Error::Unknown { found: found.to_owned() };
+    match text.as_str().trim_start().chars().next() {
+        None => return Err(unknown("nothing")),
+        Some('<') => return Err(unknown("HTML or XML")),
+        Some('[') => return Err(unknown("a list")),
+        Some(_) => {}
     }
     let keys: Keys = text.parse(Kind::A2a).map_err(|error| match error {
-        Error::Shape { problem, .. } => unknown(format!("something else: {problem}")),
+        Error::Shape { problem, .. } => unknown(&format!("what cannot be read: {problem}")),
         other => other,
     })?;
     match keys {
         Keys { openapi: Some(_), .. } | Keys { swagger: Some(_), .. } => Ok(Kind::Openapi),
         Keys { tools: Some(_), .. } => Ok(Kind::Mcp),
         Keys { name: Some(_), description: Some(_), .. } => Ok(Kind::A2a),
-        _ => Err(unknown("none of the keys openapi, swagger, tools, name and description".to_owned())),
+        _ => Err(unknown("none of the keys openapi, swagger, tools, name and description")),
     }
 }
 

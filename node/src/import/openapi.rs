@@ -166,8 +166,8 @@ impl Document {
         version.ok_or_else(|| Error::Shape {
             wanted: Kind::Openapi,
             problem: format!(
-                "wanted version 3.x or 2.0, found {}",
-                given.map_or_else(|| "none".to_owned(), |version| shown(&version.0))
+                "its version is {}, neither 3.x nor 2.0",
+                given.map_or_else(|| "not said".to_owned(), |version| shown(&version.0))
             ),
         })
     }

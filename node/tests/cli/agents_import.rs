@@ -160,11 +160,14 @@ fn what_cannot_be_imported_says_what_was_wanted_and_found() {
         &["agent.example.org"],
         &["page.html", "--from", "openapi"],
         &["ftp://host/card.json"],
+        &["https://me:hunter2@host/card.json"],
         &["ftp://host/mcp", "--mcp"],
         &[&format!("http://{closed}/card.json")],
         &[&missing],
         &["--mcp", "--", "no-such-command-here"],
-        &["--mcp", "--", "sh", "-c", "echo cannot find my files >&2; exit 3"],
+        &["--mcp", "--", "sh", "-c", "read question; echo cannot find my files >&2; exit 3"],
+        &["--mcp", "--", "sh", "-c", "read question; echo no JSON"],
+        &["--mcp", &format!("{missing}/mcp")],
         &["--", "sh"],
         &[],
     ];
@@ -178,6 +181,7 @@ fn what_cannot_be_imported_says_what_was_wanted_and_found() {
             case.join(" ").replace(&closed.to_string(), "[closed]").replace(&missing, "[missing]")
         ));
     }
+    assert_eq!(all.matches("hunter2").count(), 1, "a password was repeated");
     insta::assert_snapshot!(all);
 }
 
@@ -225,11 +229,13 @@ fn a_server_on_the_web_is_asked() {
             ("POST", "/mcp", Some(_)) => return response("202 Accepted", "text/plain", ""),
             _ => return response("405 Method Not Allowed", "text/plain", ""),
         };
-        response(
-            "200 OK",
-            "application/json",
-            &json!({ "jsonrpc": "2.0", "id": body["id"], "result": result }).to_string(),
-        )
+        let answer = json!({ "jsonrpc": "2.0", "id": body["id"], "result": result }).to_string();
+        // A server may answer with one object or with a stream of events.
+        if body["method"] == "initialize" {
+            response("200 OK", "application/json", &answer)
+        } else {
+            response("200 OK", "text/event-stream", &format!("event: message\ndata: {answer}\n\n"))
+        }
     });
     let (card, said) = card_on_stdout(&place, &["agents", "import", "--mcp", &format!("{address}/mcp")]);
     assert_eq!((card["name"].as_str(), card["skills"][0]["id"].as_str()), (Some("looker"), Some("look")));

@@ -27,6 +27,12 @@ pub enum FetchError {
         /// What was given.
         found: String,
     },
+    /// An address with a secret in it, which would be repeated in messages and lists of processes.
+    #[error("wanted an address without a user and a password, found one of {host} with them")]
+    Credentials {
+        /// The host.
+        host: String,
+    },
     /// Its host has no address.
     #[error("wanted an address of {host}, found none")]
     Unknown {
@@ -95,6 +101,9 @@ pub async fn fetch(source: &str) -> Result<Vec<u8>, FetchError> {
 pub(super) fn parse(text: &str) -> Result<Url, FetchError> {
     let found = || FetchError::Address { found: text.chars().take(200).collect() };
     let url = Url::parse(text).map_err(|_| found())?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(FetchError::Credentials { host: url.host_str().unwrap_or_default().to_owned() });
+    }
     if matches!(url.scheme(), "http" | "https") && url.has_host() { Ok(url) } else { Err(found()) }
 }
 

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use rmcp::ServiceExt as _;
 use rmcp::model::{ClientCapabilities, ClientConfig, Implementation, PaginatedRequestParams};
-use rmcp::service::RoleClient;
+use rmcp::service::{ClientInitializeError, RoleClient, ServiceError};
+use rmcp::transport::IntoTransport;
 use rmcp::transport::async_rw::AsyncRwTransport;
 use rmcp::transport::streamable_http_client::{
     StreamableHttpClientTransport, StreamableHttpClientTransportConfig,
 };
-use rmcp::transport::IntoTransport;
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
@@ -119,7 +119,7 @@ where
     let unusable = |problem: String| ServerError::Unusable { problem: problem.chars().take(300).collect() };
     let me = Implementation::new("foa", env!("CARGO_PKG_VERSION"));
     let client = ClientConfig::new(ClientCapabilities::default(), me);
-    let service = client.serve(transport).await.map_err(|e| unusable(e.to_string()))?;
+    let service = client.serve(transport).await.map_err(|e| unusable(unopened(&e)))?;
     let Some(info) = service.peer_info() else { return Err(unusable("it did not say who it is".to_owned())) };
     let mut tools: Vec<Value> = Vec::new();
     let mut cursor = None;
@@ -127,7 +127,7 @@ where
     let pages = if info.capabilities.tools.is_some() { MAX_PAGES } else { 0 };
     for _ in 0..pages {
         let asked = PaginatedRequestParams::default().with_cursor(cursor.take());
-        let page = service.list_tools(Some(asked)).await.map_err(|e| unusable(e.to_string()))?;
+        let page = service.list_tools(Some(asked)).await.map_err(|e| unusable(unanswered(&e)))?;
         for tool in page.tools {
             tools.push(serde_json::to_value(&tool).map_err(|e| unusable(e.to_string()))?);
         }
@@ -147,6 +147,36 @@ where
     // Ends what was opened; that a server does not care for goodbyes changes nothing.
     let _ = service.cancel().await;
     Server::deserialize(answers).map_err(|e| unusable(e.to_string()))
+}
+
+/// Why there was no beginning, without the names of types.
+fn unopened(error: &ClientInitializeError) -> String {
+    match error {
+        ClientInitializeError::TransportError { error, .. } => chain(error.error.as_ref()),
+        other => other.to_string(),
+    }
+}
+
+/// Why there was no answer, likewise.
+fn unanswered(error: &ServiceError) -> String {
+    match error {
+        ServiceError::TransportSend(error) => chain(error.error.as_ref()),
+        other => other.to_string(),
+    }
+}
+
+/// An error and its causes.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut said = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !said.contains(&text) {
+            said = format!("{said}: {text}");
+        }
+        cause = error.source();
+    }
+    said
 }
 
 /// A server that is not left running, whatever happens.
