@@ -257,8 +257,15 @@ pub async fn build(
     base: &Path,
 ) -> Result<Arc<dyn Agent>, BuildError> {
     let card = match config.card() {
-        Some(path) => read_card(&base.join(path))
-            .map_err(|source| BuildError::Card { agent: config.name().clone(), source })?,
+        Some(path) => {
+            let agent = config.name();
+            let (card, notes) = read_card(&base.join(path))
+                .map_err(|source| BuildError::Card { agent: agent.clone(), source })?;
+            for note in notes {
+                tracing::info!(%agent, note, "card read");
+            }
+            card
+        }
         None => Stated::default(),
     };
     Ok(match config {

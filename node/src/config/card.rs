@@ -22,7 +22,7 @@ pub(super) fn with_card(given: &AgentTable, base: &Path) -> Result<AgentTable, C
     let Some(path) = given.table.get(KEY).and_then(Value::as_str) else { return Ok(given) };
     let wrong =
         |detail: String| ConfigError::Agent { place: given.place_of(KEY), detail: format!("card: {detail}") };
-    let defaults = read_card(&base.join(path)).map_err(|e| wrong(said(&e))).and_then(|stated| {
+    let defaults = read_card(&base.join(path)).map_err(|e| wrong(said(&e))).and_then(|(stated, _)| {
         let mut defaults = toml::Table::new();
         if let Some(name) = AgentProfile::name_for(&stated.title) {
             defaults.insert("name".to_owned(), name.to_string().into());

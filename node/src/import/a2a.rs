@@ -85,7 +85,7 @@ fn signatures(card: &Map<String, Value>) -> Result<Vec<String>, Error> {
             });
         notes.push(match outcome {
             Ok(Ok(signer)) => format!("signed by {signer}, and the signature holds"),
-            Ok(Err(source)) => return Err(Error::Forged { source }),
+            Ok(Err(source)) => return Err(Error::Forged { source: Box::new(source) }),
             Err(reason) => {
                 format!("a signature was not checked: its key is not in it as ours would be ({reason})")
             }

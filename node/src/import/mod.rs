@@ -132,7 +132,7 @@ pub enum Error {
     #[error("wanted a card whose signature holds")]
     Forged {
         /// What is wrong with it.
-        source: jws::Error,
+        source: Box<jws::Error>,
     },
     /// More than a card can carry, even without its skills.
     #[error("wanted a card of at most {limit} bytes, found {found} without its skills")]

@@ -189,7 +189,7 @@ impl Document {
                 // An id that a second operation has as well names neither.
                 let id = given.filter(|id| taken.insert((*id).clone())).cloned();
                 nameless += usize::from(id.is_none());
-                skills.push(operation.skill(id.unwrap_or_else(|| place.clone()), &place));
+                skills.push(operation.skill(id.as_ref().unwrap_or(&place), &place));
             }
         }
         if nameless > 0 {
@@ -236,11 +236,11 @@ impl Document {
 }
 
 impl Operation {
-    fn skill(&self, id: String, place: &str) -> Value {
+    fn skill(&self, id: &str, place: &str) -> Value {
         let has = |text: &&String| !text.trim().is_empty();
         let summary = self.summary.as_ref().filter(has).map(|text| text.trim().to_owned());
         let description = self.description.as_ref().filter(has).map(|text| text.trim().to_owned());
-        let name = summary.clone().unwrap_or_else(|| id.clone());
+        let name = summary.unwrap_or_else(|| id.to_owned());
         // A summary alone stands as the name already; then the path says more than the same words again.
         let description = description.unwrap_or_else(|| place.to_owned());
         let tags = self.tags.clone().unwrap_or_default();

@@ -50,15 +50,15 @@ pub enum CardError {
     },
 }
 
-/// What the card in a file says.
+/// What the card in a file says, and what had to be done to it.
 ///
 /// # Errors
 /// When the file cannot be read, or holds no A2A card.
-pub fn read_card(path: &Path) -> Result<Stated, CardError> {
+pub fn read_card(path: &Path) -> Result<(Stated, Vec<String>), CardError> {
     let unusable = |source| CardError::Unusable { path: path.to_owned(), source };
     let imported = import::read(&read_file(path)?, None).map_err(unusable)?;
     match imported.kind {
-        Kind::A2a => Stated::of(&imported.card).map_err(unusable),
+        Kind::A2a => Ok((Stated::of(&imported.card).map_err(unusable)?, imported.notes)),
         kind @ (Kind::Mcp | Kind::Openapi) => Err(CardError::Other { path: path.to_owned(), kind }),
     }
 }

@@ -1,6 +1,6 @@
 //! An MCP server, asked who it is and what tools it has: over standard input and output of a command, or over HTTP.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::process::Stdio;
 use std::time::Duration;
@@ -67,16 +67,11 @@ pub enum ServerError {
 /// # Errors
 /// When it cannot be run or does not answer as an MCP server would.
 pub async fn ask_command(program: OsString, args: &[OsString]) -> Result<Server, ServerError> {
-    let mut command = Command::new(&program);
-    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    // A group of its own: commands that run servers run other commands.
-    #[cfg(unix)]
-    command.process_group(0);
-    let mut child = command.spawn().map_err(|source| ServerError::Start { program, source })?;
-    let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+    let mut running =
+        Running::start(&program, args).map_err(|source| ServerError::Start { program, source })?;
+    let (stdin, stdout) = (running.0.stdin.take(), running.0.stdout.take());
     let (Some(stdin), Some(stdout)) = (stdin, stdout) else { unreachable!("both were asked for") };
-    let last_words = child.stderr.take().map(|stderr| tokio::spawn(last_words(stderr)));
-    let mut running = Running(child);
+    let last_words = running.0.stderr.take().map(|stderr| tokio::spawn(last_words(stderr)));
     let transport =
         AsyncRwTransport::new_client(stdout.take(MAX_OUTPUT), stdin).with_max_line_length(MAX_ANSWER);
     let asked = within(ask(transport)).await;
@@ -183,6 +178,16 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 struct Running(Child);
 
 impl Running {
+    fn start(program: &OsStr, args: &[OsString]) -> io::Result<Self> {
+        let mut command = Command::new(program);
+        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.kill_on_drop(true);
+        // A group of its own: commands that run servers run other commands.
+        #[cfg(unix)]
+        command.process_group(0);
+        command.spawn().map(Self)
+    }
+
     /// Its input was closed, which tells it to end.
     async fn end(&mut self) {
         let _ = tokio::time::timeout(END_WITHIN, self.0.wait()).await;
@@ -222,5 +227,39 @@ async fn said(last_words: Option<JoinHandle<Vec<u8>>>) -> String {
             format!("; it said: {}", text.trim())
         }
         Ok(Ok(_) | Err(_)) | Err(_) => String::new(),
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> [OsString; 2] {
+        ["-c".into(), script.into()]
+    }
+
+    #[tokio::test]
+    async fn nothing_a_server_started_is_left_running() {
+        let mut running = Running::start("sh".as_ref(), &shell("sleep 1000 & echo on; wait")).unwrap();
+        let mut stdout = running.0.stdout.take().unwrap();
+        let mut said = [0; 3];
+        stdout.read_exact(&mut said).await.unwrap();
+        assert_eq!(&said, b"on\n");
+        drop(running);
+        // Its output ends when the last process that has it open is gone.
+        let ended = tokio::time::timeout(Duration::from_secs(30), stdout.read_to_end(&mut Vec::new())).await;
+        assert_eq!(ended.expect("it goes on").unwrap(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_says_nothing_is_not_waited_for_for_ever() {
+        let silent = ask_command("sh".into(), &shell("while read -r line; do :; done")).await;
+        assert!(matches!(silent, Err(ServerError::TooSlow)));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_never_ends_its_line_is_cut_off() {
+        let flood = ask_command("sh".into(), &shell("tr '\\0' x </dev/zero")).await;
+        assert!(matches!(flood, Err(ServerError::Unusable { .. })));
     }
 }
