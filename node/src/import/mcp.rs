@@ -105,7 +105,8 @@ impl Server {
         });
         card.insert("name".to_owned(), title.into());
         card.insert("description".to_owned(), description.into());
-        let version = info.as_ref().and_then(|i| i.version.clone()).unwrap_or_else(|| "0".to_owned());
+        let version = info.as_ref().and_then(|i| i.version.clone()).filter(|v| !v.is_empty());
+        let version = version.unwrap_or_else(|| "0".to_owned());
         card.insert("version".to_owned(), version.into());
         if let Some(info) = info {
             let icon = info.icons.into_iter().map(|icon| icon.src).find(|src| is_web(src));
