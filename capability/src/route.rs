@@ -101,6 +101,9 @@ pub struct Routed {
     /// The seed of the question, if it had one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
+    /// λ of the price, by which the factor follows from price and budget; an older node does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price_weight: Option<f64>,
     /// When no candidate passes: what stands in the way, and who came nearest.
     pub unmet: Option<Unmet>,
     /// Whom the question went to, where the directory is cut into shards and not all that is near was at hand.
@@ -177,8 +180,10 @@ pub struct Candidate {
     pub base_model: Option<String>,
 }
 
-/// The factors of a score, each 0 to 1; α is the product of all but `dense`, `lexical`, `experience` and `best_vector`,
-/// which explain `similarity`.
+/// The factors of a score, each 0 to 1 and on the [`grid`]; α is the product of all but `dense`, `lexical`, `experience` and
+/// `best_vector`, which explain `similarity`.
+///
+/// [`grid`]: crate::score::grid
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Factors {
     /// What meaning and words say together: `1 − (1 − d)(1 − lexical)`, where `d` is the larger of `dense` and

@@ -12,7 +12,7 @@ use crate::lexical::Scores;
 use crate::policy::{self, Policy};
 use crate::profile::Effects;
 use crate::route::{Candidate, Engine, Factors, Loser, LostBy, MAX_LOSERS, Query, Routed, Unmet};
-use crate::score::Weights;
+use crate::score::{Weights, grid};
 use crate::turn::turn;
 use crate::vector::Vector;
 
@@ -21,6 +21,9 @@ use crate::vector::Vector;
 const VECTORS_PER_CANDIDATE: usize = 8;
 /// Fewest vectors scored above the crossing; also how many agents are found by words or by experience alone.
 const FEWEST_SCORED: usize = 64;
+/// What rounding to the grid can add to a score: half a millionth for each of what makes the similarity, for the price, the
+/// turn and the score itself.
+const ROUNDED_UP: f64 = 4e-6;
 /// Vectors scored for each part of a task.
 const SCORED_FOR_A_PART: usize = 16;
 
@@ -55,8 +58,9 @@ impl Directory {
         losers.sort_by(nearest_first);
         losers.truncate(MAX_LOSERS);
         let threshold = self.weights.threshold;
-        let (model, seed) = (Some(self.model.clone()), query.seed);
-        Routed { candidates, losers, threshold, considered, engine, model, seed, unmet, spread: None }
+        let (model, seed, price_weight) = (Some(self.model.clone()), query.seed, Some(self.weights.price));
+        let spread = None;
+        Routed { candidates, losers, threshold, considered, engine, model, seed, price_weight, unmet, spread }
     }
 
     /// Who passes the filters.
@@ -110,8 +114,7 @@ impl Directory {
             let dense = near.dense(*number).max(served.of(*number));
             let similarity = self.weights.similarity(dense, words);
             let bound = similarity * prices[row.terms as usize] * turn(query.seed, row.lot);
-            // Factors in another order round otherwise.
-            Most { alpha: bound * (1.0 + 1e-12), rank: ranks[*number as usize], number: *number }
+            Most { alpha: bound + ROUNDED_UP, rank: ranks[*number as usize], number: *number }
         };
         let mut waiting = Waiting::new(shortlist.iter().map(most).collect(), wanted.saturating_mul(4));
         // The worst of those kept is on top.
@@ -228,7 +231,7 @@ impl Directory {
         let loser = |Most { alpha, number, .. }: Most| {
             let (agent, entry) = self.numbered(number)?;
             let reason = self.refusals(query, agent, entry).into_iter().next()?;
-            Some(Loser { agent: agent.clone(), similarity: alpha, reason })
+            Some(Loser { agent: agent.clone(), similarity: grid(alpha), reason })
         };
         nearest.into_iter().filter_map(loser).collect()
     }
@@ -259,20 +262,22 @@ impl Directory {
         now: Time,
     ) -> Factors {
         let offer = &entry.card.capability().offer;
-        let lexical = self.weights.words(bm25);
+        let (dense, lexical) = (grid(near.dense(entry.number)), grid(self.weights.words(bm25)));
+        let experience = near.experience.get(&entry.number).copied().map(grid);
+        let spec = query.spec.as_ref().and_then(|_| entry.spec());
         Factors {
-            similarity: self.weights.similarity(near.similarity(entry.number), lexical),
-            dense: near.dense(entry.number),
+            similarity: self.weights.similar(dense, experience, lexical),
+            dense,
             best_vector: near.best_vector(entry).to_owned(),
             lexical,
-            experience: near.experience.get(&entry.number).copied(),
+            experience,
             policy: 1.0,
-            resources: self.weights.resources(&query.needs, offer),
-            price: self.weights.price(offer.expected_price(), query.budget),
-            load: self.weights.load(self.load(agent).queue, offer.concurrency),
-            spec: Weights::spec(query.spec.as_ref(), query.spec.as_ref().and_then(|_| entry.spec()).as_ref()),
-            reputation: self.reputation.factor(agent, &query.vector, now),
-            turn: turn(query.seed, self.rows()[entry.number as usize].lot),
+            resources: grid(self.weights.resources(&query.needs, offer)),
+            price: grid(self.weights.price(offer.expected_price(), query.budget)),
+            load: grid(self.weights.load(self.load(agent).queue, offer.concurrency)),
+            spec: grid(Weights::spec(query.spec.as_ref(), spec.as_ref())),
+            reputation: grid(self.reputation.factor(agent, &query.vector, now)),
+            turn: grid(turn(query.seed, self.rows()[entry.number as usize].lot)),
         }
     }
 
@@ -344,7 +349,7 @@ impl Directory {
         let (agent, entry) = self.numbered(number)?;
         let reason = self.refusals(query, agent, entry).into_iter().next()?;
         let lacked_by = lone.get(reason.name()).copied().unwrap_or(0);
-        Some((Loser { agent: agent.clone(), similarity: alpha, reason }, lacked_by))
+        Some((Loser { agent: agent.clone(), similarity: grid(alpha), reason }, lacked_by))
     }
 }
 
@@ -602,10 +607,10 @@ impl Factors {
         ]
     }
 
-    /// The score α: the product of the factors.
+    /// The score α: the product of the factors, on the grid as they are.
     #[must_use]
     pub fn alpha(&self) -> f64 {
-        self.named().iter().map(|(_, factor)| factor).product()
+        grid(self.named().iter().map(|(_, factor)| factor).product())
     }
 
     /// The name of the lowest factor; the earlier of equals.

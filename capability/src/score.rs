@@ -94,6 +94,12 @@ impl Weights {
         unit(1.0 - (1.0 - unit(dense)) * (1.0 - unit(lexical)))
     }
 
+    /// The same on the [`grid`], where experience counts instead of `dense` when it is nearer.
+    #[must_use]
+    pub fn similar(&self, dense: f64, experience: Option<f64>, lexical: f64) -> f64 {
+        grid(self.similarity(experience.map_or(dense, |served| dense.max(served)), lexical))
+    }
+
     /// How far the offer meets the needs: `exp(−Σ λ · shortfall / need)`. Being better than needed changes nothing.
     #[must_use]
     pub fn resources(&self, needs: &Needs, offer: &Offer) -> f64 {
@@ -137,6 +143,14 @@ impl Weights {
             (Some(_) | None, _) => 1.0,
         }
     }
+}
+
+/// The nearest millionth. Whatever a score is made of stands on this grid, and so does the score: it is short as a decimal,
+/// reads back as the same number, and its product is the same on every machine, so that a decision can be made again from
+/// what was written of it.
+#[must_use]
+pub fn grid(x: f64) -> f64 {
+    (x * 1e6).round() / 1e6
 }
 
 /// The number, held within 0 and 1; 0 for what is not a number.

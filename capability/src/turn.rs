@@ -7,6 +7,8 @@
 
 use foa_wire::AgentId;
 
+use crate::score::grid;
+
 /// The most a turn may cost, as part of the score: what is nearer than this is about equal. Sentence embeddings of two
 /// wordings of one description differ by more.
 pub const SPREAD: f64 = 0.02;
@@ -35,7 +37,13 @@ fn hash(parts: &[&str]) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// The factor of a score: 1 without a seed, else between 1 − [`SPREAD`] and 1.
+/// The factor of an agent's score, as it counts: on the [`grid`].
+#[must_use]
+pub fn factor(seed: Option<u64>, agent: &AgentId) -> f64 {
+    grid(turn(seed, lot(agent)))
+}
+
+/// The factor of a score before it is put on the grid: 1 without a seed, else between 1 − [`SPREAD`] and 1.
 #[must_use]
 pub(crate) fn turn(seed: Option<u64>, lot: u64) -> f64 {
     seed.map_or(1.0, |seed| 1.0 - SPREAD * draw(seed ^ lot))

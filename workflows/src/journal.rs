@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::channel::{Entry, EntryHash};
 use crate::decompose::merge::{Dropped, MergeInput, PlanHash, Provenance};
+use crate::grounds::Grounds;
 use crate::job::JobSubmission;
 use crate::plan::Plan;
 use crate::result::JobResult;
@@ -118,6 +119,9 @@ pub enum Step {
         candidates: Vec<Scored>,
         /// Proposals asked for, and one solo answer.
         orders: Vec<Order>,
+        /// What the choice rests on; an older log does not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        grounds: Option<Box<Grounds>>,
     },
     /// An agent replied.
     Answered {
@@ -168,6 +172,9 @@ pub enum Step {
         teams: BTreeMap<String, Vec<Scored>>,
         /// Subtasks that nobody can do, and why.
         unmet: BTreeMap<String, String>,
+        /// What the choice rests on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        grounds: Option<Box<Grounds>>,
     },
     /// A subtask was given to other agents, because its team failed.
     Reassigned {
@@ -175,11 +182,17 @@ pub enum Step {
         subtask: String,
         /// The new team, best first.
         team: Vec<Scored>,
+        /// What the choice rests on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        grounds: Option<Box<Grounds>>,
     },
     /// Work goes out.
     Dispatched {
         /// The work.
         orders: Vec<Order>,
+        /// Why the synthesis goes to this agent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        grounds: Option<Box<Grounds>>,
     },
     /// The drafts of a subtask are in, and their authors sit together.
     Clustered {
@@ -205,6 +218,9 @@ pub enum Step {
         subtask: String,
         /// The outcome.
         outcome: SubtaskOutcome,
+        /// Why it is given to nobody else.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        grounds: Option<Box<Grounds>>,
     },
     /// The owner or an operator stopped the job.
     Cancelled {
@@ -215,6 +231,9 @@ pub enum Step {
     Ended {
         /// The result, as published.
         result: Box<JobResult>,
+        /// Why nobody is asked, for the task or for its synthesis.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        grounds: Option<Box<Grounds>>,
     },
 }
 

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use foa_capability::Money;
 use foa_capability::profile::Effects;
-use foa_capability::route::{Candidate, Routed};
 use foa_wire::{AgentId, Time, WorkId};
 
 use super::state::{WorkState, WorkStatus};
-use super::{Commands, JobMachine, RouteKey, finish, scored};
+use super::ask::scored;
+use super::{Commands, JobMachine, Phase, RouteKey, finish};
+use crate::decision::{Candidate, Decision};
 use crate::decompose::merge::{self, MERGE_VERSION, MergeInput};
 use crate::decompose::proposal::Proposal;
 use crate::decompose::vote;
@@ -20,52 +21,54 @@ use crate::work::Answer;
 impl JobMachine {
     /// Finds who fits the task and asks the best for a breakdown, and one of them for an answer of its own.
     pub(super) fn route_task(&mut self, now: Time, out: &mut Commands) -> bool {
-        let task = self.state.submission.task.clone();
-        let Some(query) = self.query(&task, out) else { return false };
-        let Some(routed) = self.routed(RouteKey::Task, query, out) else { return false };
-        if routed.candidates.is_empty() {
-            self.finish(finish::Why::Unable(nobody(&routed)), None, now, out);
+        let Some(decision) = self.routed(RouteKey::Task, out) else { return false };
+        if decision.candidates.is_empty() {
+            let grounds = self.grounds(&[RouteKey::Task], &BTreeSet::new());
+            self.finish(finish::Why::Unable(decision.nobody()), None, grounds, now, out);
             return true;
         }
-        let proposers = self.proposers(&routed);
+        let proposers = self.proposers(&decision);
         let mut wanted: Vec<(AgentId, Money, Purpose)> =
             proposers.iter().map(|c| (c.agent.clone(), c.worst_case, Purpose::Propose)).collect();
-        let reader = routed.candidates.iter().find(|c| c.effects == Effects::Read);
+        let reader = decision.candidates.iter().find(|c| c.effects == Effects::Read);
         if let Some(best) = reader.filter(|_| self.state.settings.profile == Profile::Default) {
             wanted.push((best.agent.clone(), best.worst_case, Purpose::Solo));
         }
         let orders = self.orders(wanted, self.state.settings.propose_ms, now);
         if orders.is_empty() {
-            let cheapest = routed.candidates.iter().map(|c| c.worst_case).min().unwrap_or_default();
+            let cheapest = decision.candidates.iter().map(|c| c.worst_case).min().unwrap_or_default();
             let left = self.state.budget.left().unwrap_or_default();
             let why =
                 format!("the budget of {left} does not pay for one proposal; the cheapest is {cheapest}");
-            self.finish(finish::Why::Unable(why), None, now, out);
+            let grounds = self.grounds(&[RouteKey::Task], &BTreeSet::new());
+            self.finish(finish::Why::Unable(why), None, grounds, now, out);
             return true;
         }
-        let candidates = routed.candidates.iter().map(scored).collect();
-        self.commit(Step::Routed { candidates, orders }, now, out);
+        // The log names them all, and who comes first by similarity needs the factors of all.
+        let grounds =
+            self.grounds(&[RouteKey::Task], &decision.candidates.iter().map(|c| &c.agent).collect());
+        let candidates = decision.candidates.iter().map(scored).collect();
+        self.commit(Step::Routed { candidates, orders, grounds }, now, out);
         true
     }
 
     /// The best that pass the threshold; if none does, the best by similarity alone.
-    fn proposers<'a>(&self, routed: &'a Routed) -> Vec<&'a Candidate> {
+    fn proposers<'a>(&self, decision: &'a Decision) -> Vec<&'a Candidate> {
         let most = self.state.settings.proposers;
-        let passing: Vec<&Candidate> = routed.passing().take(most).collect();
+        let passing: Vec<&Candidate> = decision.passing().take(most).collect();
         if !passing.is_empty() {
             return passing;
         }
-        let mut all: Vec<&Candidate> = routed.candidates.iter().collect();
-        all.sort_by(|a, b| {
-            b.factors.similarity.total_cmp(&a.factors.similarity).then_with(|| a.agent.cmp(&b.agent))
-        });
+        let similarity = |c: &Candidate| c.factors.as_ref().map_or(0.0, |f| f.similarity);
+        let mut all: Vec<&Candidate> = decision.candidates.iter().collect();
+        all.sort_by(|a, b| similarity(b).total_cmp(&similarity(a)).then_with(|| a.agent.cmp(&b.agent)));
         all.truncate(most);
         all
     }
 
     /// Once the proposals are in: one plan of them all, and a vote on it.
     pub(super) fn merge_proposals(&mut self, now: Time, out: &mut Commands) -> bool {
-        if !self.state.settled(|p| *p == Purpose::Propose) {
+        if !self.proposals_are_in() {
             return false;
         }
         let proposals = self.proposals();
@@ -80,31 +83,45 @@ impl JobMachine {
         let Some(meanings) = self.meanings(&texts, out) else { return false };
         let nodes = proposals.iter().flat_map(|p| p.subtasks.iter().map(|s| p.node(&s.key)));
         let vectors = nodes.zip(meanings.iter().map(foa_capability::Vector::quantise)).collect();
+        let step = self.merged(proposals, vectors, now);
+        self.commit(step, now, out);
+        true
+    }
+
+    /// One plan of these proposals, by what their subtasks mean.
+    pub(super) fn merged(
+        &self,
+        proposals: Vec<Proposal>,
+        vectors: BTreeMap<String, foa_capability::vector::Quantised>,
+        now: Time,
+    ) -> Step {
         let input = self.merge_input(proposals, vectors);
         let merged = match merge::merge(&input) {
             Ok(merged) => merged,
             Err(e) => {
                 let plan = self.required(Plan::solo(&self.state.submission.task));
-                self.commit(Step::Adopted { plan, how: Adoption::Solo { reason: e.to_string() } }, now, out);
-                return true;
+                return Step::Adopted { plan, how: Adoption::Solo { reason: e.to_string() } };
             }
         };
         let hash = merge::hash(&input, &merged.plan);
         let orders = if input.proposals.len() > 1 { self.ballot_orders(&input, now) } else { Vec::new() };
-        let step = Step::Merged {
+        Step::Merged {
             plan: merged.plan,
             hash,
             provenance: merged.provenance,
             dropped: merged.dropped,
             orders,
             input,
-        };
-        self.commit(step, now, out);
-        true
+        }
+    }
+
+    /// Whether everybody who was asked for a proposal has answered or failed to, and no plan came of it yet.
+    pub(super) fn proposals_are_in(&self) -> bool {
+        self.state.phase() == Phase::Proposing && self.state.settled(|p| *p == Purpose::Propose)
     }
 
     /// The valid proposals, in order of work.
-    fn proposals(&self) -> Vec<Proposal> {
+    pub(super) fn proposals(&self) -> Vec<Proposal> {
         let proposal = |w: &WorkState| match &w.status {
             WorkStatus::Answered(Answer::Proposal { subtasks, edges }) => {
                 let id = WorkId::new(&self.state.job, w.order.work);
@@ -225,18 +242,4 @@ fn shown(input: &MergeInput, cast: &[vote::Ballot]) -> Vec<Ballot> {
             }
         })
         .collect()
-}
-
-/// Why nobody can be asked, in words.
-pub(super) fn nobody(routed: &Routed) -> String {
-    let Some(unmet) = &routed.unmet else {
-        return format!("nobody suitable among {} known agents", routed.considered);
-    };
-    let nearest = unmet.nearest.as_ref().map_or(String::new(), |loser| {
-        format!("; {} comes nearest (similarity {:.2}): {}", loser.agent, loser.similarity, loser.reason)
-    });
-    format!(
-        "nobody suitable: no agent of {} meets the requirement {}{nearest}",
-        routed.considered, unmet.requirement
-    )
 }

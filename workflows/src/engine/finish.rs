@@ -7,6 +7,7 @@ use foa_wire::{AgentId, Time};
 
 use super::state::{WorkState, WorkStatus};
 use super::{Commands, JobMachine, RouteKey};
+use crate::grounds::Grounds;
 use crate::journal::{Adoption, Order, Purpose, Scored, Step, SubtaskOutcome};
 use crate::plan::Plan;
 use crate::result::{Contributor, JobResult, Rounds, Status};
@@ -15,6 +16,9 @@ use crate::work::{Answer, Part, PartOutcome, PeerContribution, SynthesisMode, Us
 
 /// The skill of an agent that puts parts together.
 pub const SYNTHESIS_SKILL: &str = "synthesis";
+
+/// What a job does that has not begun.
+pub(super) const WAITING: &str = "waiting for others to end";
 
 /// Why a job ends.
 pub(super) enum Why {
@@ -34,18 +38,18 @@ impl JobMachine {
         let parts = self.parts();
         let answered = parts.iter().filter(|p| matches!(p.outcome, PartOutcome::Answered { .. })).count();
         if answered < 2 || self.last_step_is_the_answer() {
-            self.finish(Why::Done, None, now, out);
+            self.finish(Why::Done, None, None, now, out);
             return true;
         }
         let ordered = self.state.works_for(|p| *p == Purpose::Synthesise).next().map(|w| w.status.clone());
         match ordered {
             Some(WorkStatus::Open) => false,
             Some(WorkStatus::Answered(Answer::Synthesis { text, .. })) => {
-                self.finish(Why::Done, Some(text), now, out);
+                self.finish(Why::Done, Some(text), None, now, out);
                 true
             }
             Some(WorkStatus::Answered(_) | WorkStatus::Posted(_) | WorkStatus::Failed(..)) => {
-                self.finish(Why::Done, None, now, out);
+                self.finish(Why::Done, None, None, now, out);
                 true
             }
             None => self.ask_synthesiser(now, out),
@@ -64,22 +68,19 @@ impl JobMachine {
     }
 
     fn ask_synthesiser(&mut self, now: Time, out: &mut Commands) -> bool {
-        let task = self.state.submission.task.clone();
-        let text = format!("put the parts of an answer together: {task}");
-        let Some(mut query) = self.query(&text, out) else { return false };
-        query.skills.insert(SYNTHESIS_SKILL.to_owned());
-        let Some(routed) = self.routed(RouteKey::Synthesiser, query, out) else { return false };
-        let wanted = routed
+        let Some(decision) = self.routed(RouteKey::Synthesiser, out) else { return false };
+        let wanted = decision
             .candidates
             .first()
             .map(|best| (best.agent.clone(), best.worst_case, Purpose::Synthesise))
             .into_iter()
             .collect();
         let orders = self.orders(wanted, self.state.settings.synthesise_ms, now);
+        let grounds = self.grounds(&[RouteKey::Synthesiser], &orders.iter().map(|o| &o.agent).collect());
         if orders.is_empty() {
-            self.finish(Why::Done, None, now, out);
+            self.finish(Why::Done, None, grounds, now, out);
         } else {
-            self.commit(Step::Dispatched { orders }, now, out);
+            self.commit(Step::Dispatched { orders, grounds }, now, out);
         }
         true
     }
@@ -128,8 +129,15 @@ impl JobMachine {
         }
     }
 
-    /// Ends the job: withdraws what is open and commits the result.
-    pub(super) fn finish(&mut self, why: Why, synthesis: Option<String>, now: Time, out: &mut Commands) {
+    /// Ends the job: withdraws what is open and commits the result, and on which grounds nobody was asked.
+    pub(super) fn finish(
+        &mut self,
+        why: Why,
+        synthesis: Option<String>,
+        grounds: Option<Box<Grounds>>,
+        now: Time,
+        out: &mut Commands,
+    ) {
         let open = self.state.works.values().filter(|w| w.status == WorkStatus::Open);
         let open: Vec<Order> = open.map(|w| w.order.clone()).collect();
         for order in &open {
@@ -137,7 +145,7 @@ impl JobMachine {
         }
         self.sent.clear();
         let result = fitting(self.result(why, synthesis, now));
-        self.commit(Step::Ended { result: Box::new(result) }, now, out);
+        self.commit(Step::Ended { result: Box::new(result), grounds }, now, out);
     }
 
     fn result(&self, why: Why, synthesis: Option<String>, now: Time) -> JobResult {
@@ -191,7 +199,7 @@ impl JobMachine {
                 reason: format!(
                     "deadline: nothing was answered within {} ms; it was {}",
                     state.settings.timeout_ms,
-                    if self.queued { "waiting for others to end" } else { state.phase().name() }
+                    if self.queued { WAITING } else { state.phase().name() }
                 ),
             },
             Why::Unable(reason) => Status::Failed { reason },

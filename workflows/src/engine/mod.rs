@@ -23,27 +23,32 @@
 //! is rebuilt from it: after each input the machine looks at the state and does what comes next, so a restart needs no
 //! code of its own. A command stands after the [`Command::Commit`]s that must be durable before it.
 
+mod again;
+mod ask;
 mod decompose;
 mod finish;
 mod refine;
 pub mod state;
 mod team;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use foa_capability::route::{Candidate, Query, Routed};
-use foa_capability::{Money, Vector, parts, turn};
+use foa_capability::route::{Query, Routed};
+use foa_capability::{Money, Vector};
 use foa_wire::{AgentId, ClusterId, JobId, NodeId, Term, Time, WorkId};
 
+pub(crate) use self::again::{Again, again, is_decision};
+pub use self::ask::RouteKey;
+use self::ask::Route;
 pub use self::finish::SYNTHESIS_SKILL;
 pub use self::state::{BrokenLog, JobState, Phase};
 use self::state::{WorkState, WorkStatus};
 use crate::cluster::channel::{self, Entry};
 use crate::job::JobSubmission;
-use crate::journal::{Order, Purpose, Record, Reply, Scored, Step};
+use crate::journal::{Order, Purpose, Record, Reply, Step};
 use crate::request::{Request, Work, WorkOutcome, WorkReply};
 use crate::settings::Settings;
 use crate::work::{Answer, Artifact, Evidence, Finding, ProposeLimits};
@@ -143,19 +148,6 @@ pub enum Command {
     },
 }
 
-/// A routing question of this job.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum RouteKey {
-    /// Who fits the whole task?
-    Task,
-    /// Who fits a subtask? The second part counts reassignments.
-    Subtask(String, u32),
-    /// The same, without insisting on the skills the proposers named.
-    SubtaskAnySkill(String, u32),
-    /// Who synthesises best?
-    Synthesiser,
-}
-
 /// The machine of one job.
 #[derive(Debug)]
 pub struct JobMachine {
@@ -166,7 +158,7 @@ pub struct JobMachine {
     embed_again: Option<Time>,
     embed_error: String,
     queued: bool,
-    routes: BTreeMap<RouteKey, Option<Routed>>,
+    routes: BTreeMap<RouteKey, Route>,
     sent: BTreeMap<u32, Sent>,
 }
 
@@ -309,9 +301,7 @@ impl JobMachine {
                 self.embed_error = error;
                 self.embed_again = Some(now + EMBED_AGAIN);
             }
-            Input::Routed { key, routed } => {
-                self.routes.insert(key, Some(routed));
-            }
+            Input::Routed { key, routed } => self.answered(&key, routed),
             Input::Reply(reply) => self.reply(reply, now, &mut out),
             Input::Offline(node) => self.offline(&node, now, &mut out),
             Input::Cancel { by } => self.commit(Step::Cancelled { by }, now, &mut out),
@@ -326,7 +316,9 @@ impl JobMachine {
             self.embed_again = None;
         }
         self.expire(now, out);
-        while self.step(now, out) {}
+        // What a record says follows from the log and the record's time, which does not go back.
+        let at = now.max(self.state.latest);
+        while self.step(at, out) {}
         self.send_open_work(now, out);
     }
 
@@ -336,7 +328,7 @@ impl JobMachine {
             return false;
         }
         if let Some(why) = self.stop(now) {
-            self.finish(why, None, now, out);
+            self.finish(why, None, None, now, out);
             return true;
         }
         if self.queued {
@@ -399,32 +391,6 @@ impl JobMachine {
             out.push(Command::Embed(asked));
         }
         None
-    }
-
-    /// The answer to a routing question, or `None` while it is being asked.
-    fn routed(&mut self, key: RouteKey, query: Query, out: &mut Commands) -> Option<Routed> {
-        match self.routes.get(&key) {
-            Some(answer) => answer.clone(),
-            None => {
-                self.routes.insert(key.clone(), None);
-                out.push(Command::Route { key, query: Box::new(query) });
-                None
-            }
-        }
-    }
-
-    /// A routing question about a text and its parts, with what the whole job requires; `None` while it is being found
-    /// out what they mean.
-    fn query(&mut self, text: &str, out: &mut Commands) -> Option<Query> {
-        let texts = parts::texts(text);
-        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        let mut query = Query::in_parts(text, self.meanings(&texts, out)?)?;
-        query.policies.clone_from(&self.state.submission.policies);
-        query.skills.clone_from(&self.state.submission.skills);
-        query.budget = self.state.budget.left();
-        query.limit = 16;
-        query.seed = Some(turn::seed(self.state.job.as_str(), text));
-        Some(query)
     }
 
     /// Numbers the work, reserves what it may cost, and leaves out what the budget does not allow.
@@ -669,18 +635,5 @@ impl JobMachine {
             }],
         };
         self.state.submission.attachments.iter().map(finding).collect()
-    }
-}
-
-/// A candidate, as the log keeps it.
-fn scored(candidate: &Candidate) -> Scored {
-    #[expect(clippy::cast_possible_truncation, reason = "a score is within 0 and 1")]
-    let alpha = (candidate.alpha * 1e6).round() as i64;
-    Scored {
-        agent: candidate.agent.clone(),
-        alpha,
-        worst_case: candidate.worst_case,
-        effects: candidate.effects,
-        base_model: candidate.base_model.clone(),
     }
 }

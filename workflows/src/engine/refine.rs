@@ -13,6 +13,7 @@ use crate::cluster::channel::{self, Entry, EntryHash};
 use crate::cluster::form::{SimilarityWeights, Traits, form};
 use crate::cluster::reading::{self, Mode};
 use crate::journal::{Cluster, Purpose, Step, SubtaskOutcome};
+use crate::plan::Plan;
 use crate::request::Request;
 use crate::work::Contribution;
 
@@ -22,28 +23,31 @@ impl JobMachine {
         let Some((plan, _)) = self.state.plan.clone() else { return false };
         let mut moved = false;
         for subtask in plan.subtasks() {
-            let key = subtask.key.as_str();
-            if self.state.subtasks[key].outcome.is_some() {
-                continue;
-            }
-            let before = plan.before(key);
-            let outcomes: Vec<_> = before.iter().map(|b| self.state.subtasks[*b].outcome.as_ref()).collect();
-            if outcomes.iter().any(Option::is_none) {
-                continue;
-            }
-            let failed = |o: &Option<&SubtaskOutcome>| matches!(o, Some(SubtaskOutcome::Failed { .. }));
-            if !before.is_empty() && outcomes.iter().all(failed) {
-                let reason = format!("it builds on {}, which failed", before.join(", "));
-                self.settle(key, SubtaskOutcome::Failed { reason }, now, out);
-                moved = true;
-                continue;
-            }
-            moved |= match self.state.subtasks[key].clusters.clone() {
-                None => self.draft(key, now, out),
-                Some(clusters) => self.refine(key, &clusters, now, out),
-            };
+            moved |= self.advance(&plan, &subtask.key, now, out);
         }
         moved
+    }
+
+    /// Moves one subtask by one step, if it can move.
+    pub(super) fn advance(&mut self, plan: &Plan, key: &str, now: Time, out: &mut Commands) -> bool {
+        if self.state.subtasks[key].outcome.is_some() {
+            return false;
+        }
+        let before = plan.before(key);
+        let outcomes: Vec<_> = before.iter().map(|b| self.state.subtasks[*b].outcome.as_ref()).collect();
+        if outcomes.iter().any(Option::is_none) {
+            return false;
+        }
+        let failed = |o: &Option<&SubtaskOutcome>| matches!(o, Some(SubtaskOutcome::Failed { .. }));
+        if !before.is_empty() && outcomes.iter().all(failed) {
+            let reason = format!("it builds on {}, which failed", before.join(", "));
+            self.settle(key, SubtaskOutcome::Failed { reason }, now, out);
+            return true;
+        }
+        match self.state.subtasks[key].clusters.clone() {
+            None => self.draft(key, now, out),
+            Some(clusters) => self.refine(key, &clusters, now, out),
+        }
     }
 
     /// Orders the drafts of the present team; once they are in, seats their authors.
@@ -66,7 +70,7 @@ impl JobMachine {
                 let reason = format!("budget: {left} is left and the cheapest agent may cost {cheapest}");
                 self.settle(key, SubtaskOutcome::Failed { reason }, now, out);
             } else {
-                self.commit(Step::Dispatched { orders }, now, out);
+                self.commit(Step::Dispatched { orders, grounds: None }, now, out);
             }
             return true;
         }
@@ -83,15 +87,7 @@ impl JobMachine {
                 self.settle(key, SubtaskOutcome::Failed { reason }, now, out);
                 true
             }
-            [] => match self.reassign(key, now, out) {
-                None => false,
-                Some(true) => true,
-                Some(false) => {
-                    let reason = self.why_nobody_answered(key);
-                    self.settle(key, SubtaskOutcome::Failed { reason }, now, out);
-                    true
-                }
-            },
+            [] => self.reassign(key, now, out),
             [only] => {
                 let outcome = SubtaskOutcome::Answered {
                     representative: only.hash().clone(),
@@ -189,7 +185,7 @@ impl JobMachine {
             if orders.is_empty() {
                 return Play::Done;
             }
-            self.commit(Step::Dispatched { orders }, now, out);
+            self.commit(Step::Dispatched { orders, grounds: None }, now, out);
             return Play::Moved;
         }
         if !self.state.settled(this) {
@@ -278,7 +274,7 @@ impl JobMachine {
     }
 
     fn settle(&mut self, key: &str, outcome: SubtaskOutcome, now: Time, out: &mut Commands) {
-        self.commit(Step::Settled { subtask: key.to_owned(), outcome }, now, out);
+        self.commit(Step::Settled { subtask: key.to_owned(), outcome, grounds: None }, now, out);
     }
 
     fn moderate(
@@ -346,7 +342,7 @@ impl JobMachine {
     }
 
     /// Names everyone who was asked for a draft and what they said instead.
-    fn why_nobody_answered(&self, key: &str) -> String {
+    pub(super) fn why_nobody_answered(&self, key: &str) -> String {
         let is_draft = |p: &Purpose| matches!(p, Purpose::Draft { subtask } if subtask == key);
         let said: Vec<String> = self
             .state

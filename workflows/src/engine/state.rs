@@ -210,7 +210,7 @@ impl JobState {
     }
 
     /// The state after the acceptance.
-    pub(super) fn accepted(record: &Record) -> Result<Self, BrokenLog> {
+    pub(crate) fn accepted(record: &Record) -> Result<Self, BrokenLog> {
         let Step::Accepted { submission, owner, replicas, settings } = &record.step else {
             return Err(BrokenLog::NoAcceptance { found: record.step.name().to_owned() });
         };
@@ -257,13 +257,13 @@ impl JobState {
     }
 
     /// Folds one more record in.
-    pub(super) fn apply(&mut self, record: &Record) {
+    pub(crate) fn apply(&mut self, record: &Record) {
         self.last = record.index;
         self.latest = record.at;
         self.term.clone_from(&record.term);
         match &record.step {
             Step::Accepted { .. } | Step::TookOver { .. } => {}
-            Step::Routed { candidates, orders } => {
+            Step::Routed { candidates, orders, grounds: _ } => {
                 self.candidates = Some(candidates.clone());
                 self.order(orders, record.at);
             }
@@ -286,7 +286,7 @@ impl JobState {
                 self.order(orders, record.at);
             }
             Step::Adopted { plan, how } => self.adopt(plan, how),
-            Step::Assigned { teams, unmet } => {
+            Step::Assigned { teams, unmet, grounds: _ } => {
                 self.assigned = true;
                 for (key, team) in teams {
                     self.give(key, team);
@@ -297,13 +297,13 @@ impl JobState {
                     }
                 }
             }
-            Step::Reassigned { subtask, team } => {
+            Step::Reassigned { subtask, team, grounds: _ } => {
                 self.give(subtask, team);
                 if let Some(subtask) = self.subtasks.get_mut(subtask) {
                     subtask.reassigned += 1;
                 }
             }
-            Step::Dispatched { orders } => self.order(orders, record.at),
+            Step::Dispatched { orders, grounds: _ } => self.order(orders, record.at),
             Step::Clustered { subtask, clusters } => {
                 if let Some(subtask) = self.subtasks.get_mut(subtask) {
                     let state = |c: &crate::journal::Cluster| ClusterState {
@@ -319,13 +319,13 @@ impl JobState {
                     cluster.closed.push(entries.clone());
                 }
             }
-            Step::Settled { subtask, outcome } => {
+            Step::Settled { subtask, outcome, grounds: _ } => {
                 if let Some(subtask) = self.subtasks.get_mut(subtask) {
                     subtask.outcome = Some(outcome.clone());
                 }
             }
             Step::Cancelled { by } => self.cancelled = Some(by.clone()),
-            Step::Ended { result } => self.result = Some((**result).clone()),
+            Step::Ended { result, grounds: _ } => self.result = Some((**result).clone()),
         }
         let phase = self.phase();
         if self.marks.last().is_none_or(|(last, _)| *last != phase) {

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use foa_capability::profile::Effects;
 use foa_capability::route::{Candidate, Engine, Factors};
-use foa_capability::{Money, Routed, Vector};
+use foa_capability::score::grid;
+use foa_capability::{Money, Query, Routed, Vector, Weights, turn};
 use foa_wire::{AgentId, Boot, JobId, NodeId, NodeKey, Term, Time, Version};
 
 use super::{Command, Input, JobMachine, Phase, RouteKey};
@@ -25,35 +26,37 @@ fn node(n: u8) -> NodeId {
     NodeId::new(format!("node{n}").parse().unwrap(), &key(n).public())
 }
 
-fn agent(n: u8) -> AgentId {
+pub(crate) fn agent(n: u8) -> AgentId {
     AgentId::new("worker".parse().unwrap(), node(n))
 }
 
 /// What an agent of the script does with a draft or refinement.
 #[derive(Clone, Copy, PartialEq)]
-enum Manner {
+pub(crate) enum Manner {
     Answers,
     Declines,
     Silent,
 }
 
 /// Agents 1..=n; agent 1 proposes two steps, all others propose the same two.
-struct Script {
-    manners: BTreeMap<u8, Manner>,
-    price: Money,
-    reject: BTreeSet<u8>,
-    effects: Effects,
+pub(crate) struct Script {
+    pub(crate) manners: BTreeMap<u8, Manner>,
+    pub(crate) price: Money,
+    pub(crate) reject: BTreeSet<u8>,
+    pub(crate) effects: Effects,
     /// Repeats of each answer's text, to make it long.
     long: usize,
-    log: Vec<Record>,
+    pub(crate) log: Vec<Record>,
     sent: Vec<Work>,
     withdrawn: usize,
     asked_synthesiser: bool,
+    /// Whether the agents put parts together as well.
+    pub(crate) synthesises: bool,
     now: Time,
 }
 
 impl Script {
-    fn new(agents: u8) -> Self {
+    pub(crate) fn new(agents: u8) -> Self {
         Self {
             manners: (1..=agents).map(|n| (n, Manner::Answers)).collect(),
             price: Money::ZERO,
@@ -64,11 +67,12 @@ impl Script {
             sent: Vec::new(),
             withdrawn: 0,
             asked_synthesiser: false,
+            synthesises: false,
             now: Time::from_millis(1_000_000),
         }
     }
 
-    fn start(&mut self, submission: JobSubmission) -> JobMachine {
+    pub(crate) fn start(&mut self, submission: JobSubmission) -> JobMachine {
         let job: JobId = "job-under-test".parse().unwrap();
         let (mut machine, commands) = JobMachine::accept(
             job,
@@ -84,7 +88,7 @@ impl Script {
     }
 
     /// Performs commands and what comes of them until nothing is left to do but wait.
-    fn run(&mut self, machine: &mut JobMachine, commands: Vec<Command>, then: Option<Input>) {
+    pub(crate) fn run(&mut self, machine: &mut JobMachine, commands: Vec<Command>, then: Option<Input>) {
         let mut inputs: VecDeque<Input> = then.into_iter().collect();
         let mut commands = commands;
         loop {
@@ -97,7 +101,7 @@ impl Script {
                         ));
                     }
                     Command::Route { key, query } => {
-                        let routed = self.route(&key, &query.exclude);
+                        let routed = self.route(&key, &query);
                         self.asked_synthesiser |= key == RouteKey::Synthesiser;
                         inputs.push_back(Input::Routed { key, routed });
                     }
@@ -116,46 +120,55 @@ impl Script {
         }
     }
 
-    fn tick(&mut self, machine: &mut JobMachine) {
+    pub(crate) fn tick(&mut self, machine: &mut JobMachine) {
         self.now = machine.wake().expect("an open job wants to wake up").max(self.now);
         let commands = machine.handle(Input::Tick, self.now);
         self.run(machine, commands, None);
     }
 
-    fn route(&self, key: &RouteKey, exclude: &BTreeSet<AgentId>) -> Routed {
-        let fits = |n: &&u8| !exclude.contains(&agent(**n)) && *key != RouteKey::Synthesiser;
-        let candidates = self.manners.keys().filter(fits).map(|n| self.candidate(*n)).collect();
+    fn route(&self, key: &RouteKey, query: &Query) -> Routed {
+        let fits = |n: &&u8| {
+            !query.exclude.contains(&agent(**n)) && (*key != RouteKey::Synthesiser || self.synthesises)
+        };
+        let mut candidates: Vec<Candidate> =
+            self.manners.keys().filter(fits).map(|n| self.candidate(*n, query)).collect();
+        candidates.sort_by(|a, b| b.alpha.total_cmp(&a.alpha).then_with(|| a.agent.cmp(&b.agent)));
+        candidates.truncate(query.limit);
         Routed {
             candidates,
             losers: Vec::new(),
             threshold: 0.1,
             considered: self.manners.len(),
             engine: Engine::Exact,
-            model: None,
-            seed: None,
+            model: Some("toy/3@000000000000".parse().unwrap()),
+            seed: query.seed,
+            price_weight: Some(0.5),
             unmet: None,
         }
     }
 
-    fn candidate(&self, n: u8) -> Candidate {
+    fn candidate(&self, n: u8, query: &Query) -> Candidate {
+        let weights = Weights::default();
+        let dense = 0.9 - f64::from(n) / 100.0;
+        let factors = Factors {
+            similarity: weights.similar(dense, None, 0.1),
+            dense,
+            best_vector: "description".to_owned(),
+            lexical: 0.1,
+            experience: None,
+            policy: 1.0,
+            resources: 1.0,
+            price: grid(weights.price(self.price, query.budget)),
+            load: grid(weights.load(u32::from(n), 4)),
+            spec: 1.0,
+            reputation: 1.0,
+            turn: turn::factor(query.seed, &agent(n)),
+        };
         Candidate {
             agent: agent(n),
-            alpha: 0.9 - f64::from(n) / 100.0,
-            passes: true,
-            factors: Factors {
-                similarity: 0.9,
-                dense: 0.9,
-                best_vector: "description".to_owned(),
-                lexical: 0.0,
-                experience: None,
-                policy: 1.0,
-                resources: 1.0,
-                price: 1.0,
-                load: 1.0,
-                spec: 1.0,
-                reputation: 1.0,
-                turn: 1.0,
-            },
+            alpha: factors.alpha(),
+            passes: factors.alpha() > 0.1,
+            factors,
             version: (Boot(1), Version(1)),
             model: "toy/3@000000000000".parse().unwrap(),
             price: self.price,
@@ -200,12 +213,12 @@ impl Script {
 
     fn result(&self) -> &JobResult {
         match &self.log.last().expect("a log").step {
-            Step::Ended { result } => result,
+            Step::Ended { result, .. } => result,
             other => panic!("the job has not ended; it last {}", other.name()),
         }
     }
 
-    fn steps(&self) -> Vec<&'static str> {
+    pub(crate) fn steps(&self) -> Vec<&'static str> {
         self.log.iter().map(|r| r.step.name()).collect()
     }
 }
@@ -482,14 +495,14 @@ fn what_may_have_taken_effect_is_never_given_to_another() {
 fn chain(n: usize) -> GivenPlan {
     let step = |i: usize| ProposedSubtask {
         key: format!("k{i}"),
-        description: format!("{} step {i}", char::from(b'a' + u8::try_from(i).unwrap())),
+        description: format!("{} step {i}", char::from(b'a' + u8::try_from(i % 26).unwrap())),
         ..ProposedSubtask::default()
     };
     let edges = (1..n).map(|i| [format!("k{}", i - 1), format!("k{i}")]).collect();
     GivenPlan { subtasks: (0..n).map(step).collect(), edges }
 }
 
-fn chained(n: usize) -> JobSubmission {
+pub(crate) fn chained(n: usize) -> JobSubmission {
     let plan = Some(chain(n));
     JobSubmission { plan, team: Some(1), rounds: Some(0), ..JobSubmission::of("five steps") }
 }
@@ -541,7 +554,7 @@ fn a_chain_of_five_whose_meanings_are_known_commits_in_six_turns() {
                         script.log.push(*record);
                     }
                     Command::Route { key, query } => {
-                        let routed = script.route(&key, &query.exclude);
+                        let routed = script.route(&key, &query);
                         commands.extend(machine.handle(Input::Routed { key, routed }, script.now));
                     }
                     Command::Send(work) => next = script.reply(&work).map(Input::Reply),
@@ -602,6 +615,19 @@ fn a_given_plan_without_a_last_step_or_with_another_synthesis_still_has_its_part
     assert!(!routes_synthesis(chained(2), false, Concatenate));
     assert!(routes_synthesis(chained(2), true, Concatenate));
     assert!(routes_synthesis(chained(2), false, Merge));
+}
+
+/// The log of a job whose time was up before it could begin.
+pub(crate) fn late_in_the_queue() -> Vec<Record> {
+    let mut script = Script::new(1);
+    let job: JobId = "job-under-test".parse().unwrap();
+    let (term, replicas) = (Term::first(node(1)), vec![node(1)]);
+    let (mut machine, commands) =
+        JobMachine::accept(job, chained(2), None, term, replicas, None, script.now);
+    machine.queue();
+    script.run(&mut machine, commands, Some(Input::Resume));
+    script.tick(&mut machine);
+    script.log
 }
 
 #[test]
