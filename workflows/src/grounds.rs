@@ -19,7 +19,7 @@ use crate::decision::{Asked, Candidate, Decision, Scoring, hex};
 /// Candidates of one question whose factors are kept, at most, besides the chosen.
 const WITH_FACTORS: usize = 8;
 /// The same of all questions of a step together; two of each at least.
-const WITH_FACTORS_IN_ALL: usize = 64;
+const WITH_FACTORS_IN_ALL: usize = 20;
 /// Losers of one question who are named, at most.
 const NEAREST: usize = 3;
 /// The same of all questions of a step together; one of each at least.

@@ -184,7 +184,7 @@ async fn watch(mut client: Client, job: JobId, from: Option<u64>, json: bool) ->
                     return ended(&result, json);
                 }
                 // The end counts; its result is on the way.
-                if let Some(Step::Ended { result }) =
+                if let Some(Step::Ended { result, .. }) =
                     records.into_iter().map(|r| r.step).find(|step| matches!(step, Step::Ended { .. }))
                 {
                     client.close().await;

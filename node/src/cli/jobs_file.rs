@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail, ensure};
 use foa_node_core::journal::NodeRecord;
 use foa_wire::JobId;
+use foa_workflows::Record;
 use serde::{Deserialize, Serialize};
 
 use super::terminal;
@@ -167,6 +168,20 @@ fn write(logs: &Logs) -> String {
         }
     }
     text
+}
+
+/// The records of one job in an export, in the order of their indices: a later one takes the place of those it replaces.
+pub(super) fn records_of(file: &Path, job: &JobId) -> anyhow::Result<Vec<Record>> {
+    let logs = read(BufReader::new(File::open(file)?))?;
+    let mut records: Vec<Record> = Vec::new();
+    for body in logs.get(&Stream::Job(job.clone())).into_iter().flatten() {
+        if let NodeRecord::Job { record } = serde_json::from_slice(body)? {
+            records.retain(|kept| kept.index < record.index);
+            records.push(*record);
+        }
+    }
+    ensure!(!records.is_empty(), "wanted records of {job}, found none");
+    Ok(records)
 }
 
 fn save(path: &Path, text: &str) -> std::io::Result<()> {

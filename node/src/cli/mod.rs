@@ -30,6 +30,7 @@ mod model;
 mod node;
 mod nodes;
 mod plan_file;
+mod replay;
 mod route;
 mod signal;
 mod submit;
@@ -78,6 +79,7 @@ enum Command {
     Nodes(nodes::Args),
     Artifacts(artifacts::Args),
     Route(route::Args),
+    Replay(replay::Args),
     Model(model::Args),
     Config(config_show::Args),
     Doctor(doctor::Args),
@@ -99,6 +101,7 @@ pub fn main() -> ExitCode {
         | Command::Nodes(_)
         | Command::Artifacts(_)
         | Command::Route(_)
+        | Command::Replay(_)
         | Command::Model(_)
         | Command::Config(_)
         | Command::Doctor(_)
@@ -136,6 +139,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Artifacts(args) => artifacts::run(args, &place).await,
         Command::Nodes(args) => nodes::run(args, &place).await,
         Command::Route(args) => route::run(args, &place).await,
+        Command::Replay(args) => replay::run(args, &place).await,
         Command::Model(args) => model::run(args).await,
         Command::Config(args) => config_show::run(&args, &place),
         Command::Doctor(args) => doctor::run(args, &place).await,

@@ -2,11 +2,13 @@
 
 mod lists;
 mod record;
+mod replay;
 mod result;
 mod route;
 
 pub use self::lists::{agents, artifacts, card, jobs, nodes, rejected};
 pub use self::record::{Telling, phase};
+pub use self::replay::replay;
 pub use self::result::result;
 pub use self::route::route;
 

@@ -31,7 +31,7 @@ pub fn phase(step: &Step) -> &'static str {
         },
         Step::Failed { reason, .. } if reason == "declined" => "decline",
         Step::Failed { .. } => "fail",
-        Step::Dispatched { orders } => match orders.first().map(|o| &o.purpose) {
+        Step::Dispatched { orders, .. } => match orders.first().map(|o| &o.purpose) {
             Some(Purpose::Refine { .. }) => "refine",
             Some(Purpose::Synthesise) => "synthesise",
             Some(Purpose::Judge) => "vote",
@@ -65,7 +65,7 @@ impl Telling {
 
     /// Learns from a step that is not shown.
     pub fn heed(&mut self, record: &Record) {
-        if let Step::Routed { orders, .. } | Step::Merged { orders, .. } | Step::Dispatched { orders } =
+        if let Step::Routed { orders, .. } | Step::Merged { orders, .. } | Step::Dispatched { orders, .. } =
             &record.step
         {
             self.asked.extend(orders.iter().map(|o| (o.work, o.agent.short())));
@@ -133,7 +133,7 @@ fn said(step: &Step) -> String {
             }
             None => format!("accepted: {}", submission.task),
         },
-        Step::Routed { candidates, orders } => routed(candidates, orders),
+        Step::Routed { candidates, orders, .. } => routed(candidates, orders),
         Step::Answered { work, reply, .. } => format!("#{work} {}", replied(reply)),
         Step::Failed { work, reason, detail, usage: _ } => format!("#{work} failed, {reason}: {detail}"),
         Step::Merged { input, plan, dropped, orders, .. } => {
@@ -155,16 +155,16 @@ fn said(step: &Step) -> String {
         Step::Adopted { plan, how } => {
             format!("{}: {}", adopted(how), count(plan.subtasks().len(), "subtask"))
         }
-        Step::Assigned { teams, unmet } => {
+        Step::Assigned { teams, unmet, .. } => {
             let teams =
                 teams.iter().map(|(key, team)| format!("{key} → {}", names(team.iter().map(|s| &s.agent))));
             let unmet = unmet.iter().map(|(key, why)| format!("{key} → nobody ({why})"));
             format!("assigned {}", teams.chain(unmet).collect::<Vec<_>>().join("; "))
         }
-        Step::Reassigned { subtask, team } => {
+        Step::Reassigned { subtask, team, .. } => {
             format!("reassigned {subtask} → {}", names(team.iter().map(|s| &s.agent)))
         }
-        Step::Dispatched { orders } => format!("sent {}", listed(orders)),
+        Step::Dispatched { orders, .. } => format!("sent {}", listed(orders)),
         Step::Clustered { subtask, clusters } => {
             let members = |c: &Cluster| names(c.members.iter());
             let together: Vec<String> = clusters.iter().map(members).collect();
@@ -181,7 +181,7 @@ fn said(step: &Step) -> String {
             }
             said
         }
-        Step::Settled { subtask, outcome } => match outcome {
+        Step::Settled { subtask, outcome, .. } => match outcome {
             SubtaskOutcome::Answered { agreement, dissent, rounds, .. } => format!(
                 "{subtask} settled after {}: {} % agree{}",
                 count(*rounds as usize, "round"),
@@ -192,7 +192,7 @@ fn said(step: &Step) -> String {
         },
         Step::TookOver { from } => format!("taken over from {}", from.holder.name()),
         Step::Cancelled { by } => format!("cancelled by {}", by.name()),
-        Step::Ended { result } => format!(
+        Step::Ended { result, .. } => format!(
             "{} after {}: {}",
             result.status.name(),
             super::duration(

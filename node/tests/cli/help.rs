@@ -17,6 +17,7 @@ fn every_command_explains_itself_with_an_example() {
         &["agents", "import"],
         &["nodes"],
         &["route"],
+        &["replay"],
         &["model"],
         &["config", "show"],
         &["doctor"],

@@ -263,7 +263,7 @@ fn a_plan_of_64_subtasks_with_16_candidates_each_fits_a_record() {
 
 #[test]
 fn the_grounds_of_a_chain_of_five_are_a_small_part_of_its_log() {
-    for (agents, most) in [(1, 20), (8, 35)] {
+    for (agents, most) in [(1, 12), (8, 35)] {
         let log = log(Script::new(agents), chained(5));
         let all: usize = log.iter().map(Record::bytes).sum();
         let mut without = log.clone();

@@ -211,7 +211,7 @@ impl Held {
     /// The result, once it counts. A takeover may stand behind it.
     pub(crate) fn result(&self) -> Option<&JobResult> {
         self.committed().iter().rev().take(64).find_map(|record| match &record.step {
-            Step::Ended { result } => Some(&**result),
+            Step::Ended { result, .. } => Some(&**result),
             _ => None,
         })
     }

@@ -47,7 +47,7 @@ impl Reserved {
 /// The work that a step orders.
 pub(super) fn orders(step: &Step) -> &[Order] {
     match step {
-        Step::Routed { orders, .. } | Step::Merged { orders, .. } | Step::Dispatched { orders } => orders,
+        Step::Routed { orders, .. } | Step::Merged { orders, .. } | Step::Dispatched { orders, .. } => orders,
         Step::Accepted { .. }
         | Step::TookOver { .. }
         | Step::Answered { .. }

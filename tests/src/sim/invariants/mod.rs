@@ -10,6 +10,7 @@ mod obligations;
 mod plan;
 mod policy;
 mod queues;
+mod replay;
 mod team;
 mod terms;
 mod writes;
@@ -213,6 +214,7 @@ impl Invariants {
             ("obligations are discharged", obligations::check(world, &self.logs)),
             ("events are gap-free", kept::events(world)),
             ("directories are equal", directory::check(world)),
+            ("a log can be replayed", replay::check(&self.logs)),
         ])
     }
 }

@@ -19,7 +19,7 @@ impl Limit {
                 return Ok(());
             }
             Step::Assigned { teams, .. } => teams.iter().collect(),
-            Step::Reassigned { subtask, team } => vec![(subtask, team)],
+            Step::Reassigned { subtask, team, .. } => vec![(subtask, team)],
             _ => return Ok(()),
         };
         for (subtask, team) in teams {
