@@ -81,6 +81,18 @@ fn a_two_step_question_is_answered(kind: Kind) {
     let read = federation.run(&["jobs", "show", "two-bridges"]);
     assert!(read.code == Some(0) && read.stdout.contains("125"), "{read:#?}");
 
+    // Every decision follows from the log.
+    let replay = federation.json(&["replay", "two-bridges", "--json"]);
+    assert_eq!(replay["counts"]["differ"], 0, "{replay:#}");
+    let reproduced = |d: &&serde_json::Value| d["outcome"] == "reproduced";
+    let steps: Vec<&str> =
+        list(&replay["decisions"]).iter().filter(reproduced).filter_map(|d| d["step"].as_str()).collect();
+    for wanted in ["routed", "adopted", "assigned", "ended"] {
+        assert!(steps.contains(&wanted), "wanted {wanted} reproduced: {replay:#}");
+    }
+    let read = federation.run(&["replay", "two-bridges"]);
+    assert!(read.code == Some(0) && read.stdout.contains(" 0 differ"), "{read:#?}");
+
     // The same words from somebody without a key, as mosquitto_pub would send them.
     let bare = serde_json::json!({ "task": QUESTION });
     let job = JobId::of_body(&codec::canonical(&bare));

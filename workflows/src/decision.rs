@@ -190,7 +190,6 @@ impl Decision {
 pub(crate) mod hex {
     use serde::{Deserialize as _, Deserializer, Serializer, de};
 
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
     pub(crate) fn serialize<S: Serializer>(seed: &u64, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&format_args!("{seed:016x}"))
     }

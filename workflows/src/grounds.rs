@@ -336,7 +336,6 @@ fn one() -> u32 {
     1
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
 fn is_one(n: &u32) -> bool {
     *n == 1
 }
@@ -345,8 +344,6 @@ fn whole() -> f64 {
     1.0
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
-#[expect(clippy::float_cmp, reason = "a factor is 1 or it is not")]
 fn is_whole(factor: &f64) -> bool {
     *factor == 1.0
 }
@@ -355,7 +352,6 @@ fn exact() -> Engine {
     Engine::Exact
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
 fn is_exact(engine: &Engine) -> bool {
     *engine == Engine::Exact
 }

@@ -128,7 +128,8 @@ impl Replay {
 impl Replayed {
     fn of(before: &JobState, record: &Record) -> Self {
         let Again { step, lacks, decisions } = again(before, record);
-        let json = |step: &Step| serde_json::to_string(step).expect("steps have string keys and finite numbers");
+        let json =
+            |step: &Step| serde_json::to_string(step).expect("steps have string keys and finite numbers");
         let outcome = match (step, lacks) {
             (Some(step), _) if json(&step) == json(&record.step) => Outcome::Reproduced,
             (_, Some(reason)) => Outcome::CannotBeRecomputed { reason },

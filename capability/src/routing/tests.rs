@@ -84,7 +84,7 @@ fn a_rare_word_lifts_a_near_tie() {
     assert_eq!(order(&routed)[0], "keeper@node-2");
     let factors = &routed.candidates[0].factors;
     assert!(factors.lexical > 0.02 && factors.similarity < 1.0, "{factors:?}");
-    assert!((factors.similarity - (1.0 - (1.0 - factors.dense) * (1.0 - factors.lexical))).abs() < 1e-12);
+    assert_eq!(factors.similarity, grid(1.0 - (1.0 - factors.dense) * (1.0 - factors.lexical)));
 }
 
 #[test]

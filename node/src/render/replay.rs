@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use foa_wire::AgentId;
+use foa_workflows::Replay;
 use foa_workflows::decision::{Candidate, Decision};
 use foa_workflows::journal::{Record, Step};
 use foa_workflows::replay::{Answered, Counts, Outcome};
-use foa_workflows::Replay;
 use serde_json::Value;
 
 use super::{Style, Table, Telling, brief, count, wrapped};
@@ -79,8 +79,8 @@ fn question(answered: &Answered, chosen: &BTreeSet<&AgentId>, style: Style) -> S
     let mut out = wrapped(&said, "    ", style.width);
     if !decision.candidates.is_empty() {
         let mut table = Table::new(&[
-            "", "AGENT", "SCORE", "SIM", "DENSE", "LEX", "EXP", "RES", "PRICE", "LOAD", "SPEC", "REP", "TURN",
-            "CARD",
+            "", "AGENT", "SCORE", "SIM", "DENSE", "LEX", "EXP", "RES", "PRICE", "LOAD", "SPEC", "REP",
+            "TURN", "CARD",
         ]);
         decision.candidates.iter().for_each(|c| table.row(row(c, chosen.contains(&c.agent))));
         let rows = table.render(Style { width: style.width.saturating_sub(4), ..style });

@@ -8,6 +8,7 @@ mod agents_import;
 mod config;
 mod examples;
 mod help;
+mod replay;
 mod stopping;
 mod store;
 mod surroundings;

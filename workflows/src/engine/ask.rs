@@ -31,7 +31,7 @@ pub(super) enum Route {
     /// It is being asked.
     Asked(Asked),
     /// It was answered.
-    Answered(Decision),
+    Answered(Box<Decision>),
 }
 
 impl JobState {
@@ -75,7 +75,7 @@ impl JobMachine {
     /// The answer to a routing question, or `None` while it is being found out what it means, or being asked.
     pub(super) fn routed(&mut self, key: RouteKey, out: &mut Commands) -> Option<Decision> {
         match self.routes.get(&key) {
-            Some(Route::Answered(decision)) => return Some(decision.clone()),
+            Some(Route::Answered(decision)) => return Some(Decision::clone(decision)),
             Some(Route::Asked(_)) => return None,
             None => {}
         }
@@ -93,13 +93,13 @@ impl JobMachine {
         if let Some(route) = self.routes.get_mut(key)
             && let Route::Asked(asked) = route
         {
-            *route = Route::Answered(Decision::of(asked.clone(), routed));
+            *route = Route::Answered(Box::new(Decision::of(asked.clone(), routed)));
         }
     }
 
     /// The same, as a log keeps it.
     pub(super) fn known(&mut self, key: RouteKey, decision: Decision) {
-        self.routes.insert(key, Route::Answered(decision));
+        self.routes.insert(key, Route::Answered(Box::new(decision)));
     }
 
     /// Whether a question was asked already.

@@ -6,8 +6,8 @@ use foa_capability::Money;
 use foa_capability::profile::Effects;
 use foa_wire::{AgentId, Time, WorkId};
 
-use super::state::{WorkState, WorkStatus};
 use super::ask::scored;
+use super::state::{WorkState, WorkStatus};
 use super::{Commands, JobMachine, Phase, RouteKey, finish};
 use crate::decision::{Candidate, Decision};
 use crate::decompose::merge::{self, MERGE_VERSION, MergeInput};

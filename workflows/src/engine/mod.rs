@@ -41,8 +41,8 @@ use foa_capability::{Money, Vector};
 use foa_wire::{AgentId, ClusterId, JobId, NodeId, Term, Time, WorkId};
 
 pub(crate) use self::again::{Again, again, is_decision};
-pub use self::ask::RouteKey;
 use self::ask::Route;
+pub use self::ask::RouteKey;
 pub use self::finish::SYNTHESIS_SKILL;
 pub use self::state::{BrokenLog, JobState, Phase};
 use self::state::{WorkState, WorkStatus};

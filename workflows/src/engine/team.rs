@@ -18,7 +18,8 @@ impl JobMachine {
     pub(super) fn assign_teams(&mut self, now: Time, out: &mut Commands) -> bool {
         let Some((plan, _)) = self.state.plan.clone() else { return false };
         // All at once: each question to the embedder is a turn.
-        let unasked = plan.subtasks().iter().filter(|s| !questions(s, 0).iter().any(|key| self.was_asked(key)));
+        let unasked =
+            plan.subtasks().iter().filter(|s| !questions(s, 0).iter().any(|key| self.was_asked(key)));
         let texts: Vec<String> = unasked.flat_map(|s| parts::texts(&s.description)).collect();
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         if self.meanings(&texts, out).is_none() {

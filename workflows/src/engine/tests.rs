@@ -622,8 +622,7 @@ pub(crate) fn late_in_the_queue() -> Vec<Record> {
     let mut script = Script::new(1);
     let job: JobId = "job-under-test".parse().unwrap();
     let (term, replicas) = (Term::first(node(1)), vec![node(1)]);
-    let (mut machine, commands) =
-        JobMachine::accept(job, chained(2), None, term, replicas, None, script.now);
+    let (mut machine, commands) = JobMachine::accept(job, chained(2), None, term, replicas, None, script.now);
     machine.queue();
     script.run(&mut machine, commands, Some(Input::Resume));
     script.tick(&mut machine);
