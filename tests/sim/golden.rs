@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use federation_tests::sim::agents::{self, Agent, Manner};
 use federation_tests::sim::random::Random;
-use foa_capability::Money;
 use foa_capability::card::AgentCard;
 use foa_capability::delta::CardDelta;
 use foa_capability::digest::{Digest, Mark};
 use foa_capability::presence::Load;
 use foa_capability::route::Query as RouteQuery;
-use foa_capability::{Directory, ShardMap};
+use foa_capability::{Directory, Effects, Engine, Loser, LostBy, Money, Needs, ShardMap};
 use foa_node_core::Body;
 use foa_node_core::afar::{RouteAnswer, RouteAsk};
 use foa_node_core::artifact::{ArtifactAsk, ArtifactKeep, ArtifactOffer, Offered};
@@ -32,6 +31,7 @@ use foa_workflows::Record;
 use foa_workflows::cluster::channel::{Body as EntryBody, Content, Entry};
 use foa_workflows::decompose::merge::{MERGE_VERSION, MergeInput, merge};
 use foa_workflows::decompose::proposal::Proposal;
+use foa_workflows::grounds::{Card, Grounds, Question, Row};
 use foa_workflows::job::{Accepted, Control, Durability, JobSubmission, Progress, Refused, Rejection};
 use foa_workflows::journal::{JobEvents, Step};
 use foa_workflows::plan::Plan;
@@ -219,6 +219,58 @@ fn submission() -> JobSubmission {
     }
 }
 
+/// A record that says what its choice rests on.
+fn routed() -> Record {
+    let best = Row {
+        agent: 0,
+        alpha: 0.424119,
+        dense: Some(0.4775),
+        lexical: 0.113,
+        experience: Some(0.25),
+        resources: 0.9,
+        load: 0.882497,
+        spec: 0.95,
+        reputation: 0.8,
+    };
+    let question = Question {
+        of: None,
+        any_skill: false,
+        skills: BTreeSet::from(["tides".to_owned()]),
+        policies: BTreeSet::from([agents::policy()]),
+        needs: Needs { latency_ms: Some(2000), ..Needs::default() },
+        budget: Some(Money(250_000)),
+        exclude: BTreeSet::from([agent()]),
+        write: true,
+        limit: 16,
+        seed: 0x5f4c_5f87_7902_b5a6,
+        considered: 70_000,
+        engine: Engine::Hnsw,
+        candidates: vec![best],
+        lost: BTreeMap::from([("offline".to_owned(), 3)]),
+        nearest: vec![Loser { agent: agent(), similarity: 0.4, reason: LostBy::Offline }],
+        unmet: None,
+    };
+    let card = Card {
+        agent: agent(),
+        card: (Boot(5), Version(2)),
+        price: Money(1500),
+        worst_case: Money(6000),
+        concurrency: 2,
+        effects: Effects::Write,
+        base_model: Some("scripted-1".to_owned()),
+    };
+    let grounds = Grounds {
+        model: Some(agents::model()),
+        threshold: 0.2,
+        price_weight: 0.5,
+        agents: vec![card],
+        questions: vec![question],
+        left_out: 0,
+    };
+    let step = Step::Routed { candidates: Vec::new(), orders: Vec::new(), grounds: Some(Box::new(grounds)) };
+    Record { job: job(), term: term(), index: Index(2), committed: Index(2), at: NOW, step }
+}
+
 fn samples() -> Vec<Body> {
     let plan = merge(&merge_input()).unwrap();
     let hash = foa_workflows::decompose::merge::hash(&merge_input(), &plan.plan);
@@ -310,7 +362,7 @@ fn samples() -> Vec<Body> {
                 retry_after_ms: 5000,
             },
         }),
-        Body::JobEvents(JobEvents { job: job(), records: vec![record.clone()] }),
+        Body::JobEvents(JobEvents { job: job(), records: vec![record.clone(), routed()] }),
         replica(What::Append { previous: None, records: vec![record.clone()], committed: Index(0) }),
         replica(What::Stored { last: Index(1), committed: Index(0) }),
         replica(What::Behind { last: Index(0) }),

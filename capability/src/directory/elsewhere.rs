@@ -12,6 +12,7 @@ use super::Directory;
 use crate::card::AgentCard;
 use crate::lexical::Counted;
 use crate::route::{Query, Routed};
+use crate::score::grid;
 use crate::shards::ShardMap;
 use crate::vector::Vector;
 
@@ -94,7 +95,7 @@ impl Directory {
     /// Another node's answer, with what is known here of how its candidates did: who failed here counts for less.
     pub fn temper(&self, routed: &mut Routed, query: &Query, now: Time) {
         for candidate in &mut routed.candidates {
-            let here = self.reputation.factor(&candidate.agent, &query.vector, now);
+            let here = grid(self.reputation.factor(&candidate.agent, &query.vector, now));
             candidate.factors.reputation = candidate.factors.reputation.min(here);
             candidate.alpha = candidate.factors.alpha();
             candidate.passes = candidate.alpha > self.weights.threshold;

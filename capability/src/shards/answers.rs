@@ -33,6 +33,7 @@ pub fn merge(answers: impl IntoIterator<Item = Vec<Candidate>>, limit: usize) ->
 pub fn merged(answers: Vec<Routed>, limit: usize) -> Option<Routed> {
     let first = answers.first()?;
     let (threshold, model, seed) = (first.threshold, first.model.clone(), first.seed);
+    let price_weight = first.price_weight;
     let considered = answers.iter().map(|routed| routed.considered).sum();
     let walked = answers.iter().any(|routed| routed.engine == Engine::Hnsw);
     let engine = if walked { Engine::Hnsw } else { Engine::Exact };
@@ -56,8 +57,8 @@ pub fn merged(answers: Vec<Routed>, limit: usize) -> Option<Routed> {
     } else {
         unmet.into_iter().max_by(|a, b| nearness(a).total_cmp(&nearness(b)))
     };
-    let losers = lost;
-    Some(Routed { candidates, losers, threshold, considered, engine, model, seed, unmet, spread: None })
+    let (losers, spread) = (lost, None);
+    Some(Routed { candidates, losers, threshold, considered, engine, model, seed, price_weight, unmet, spread })
 }
 
 #[cfg(test)]

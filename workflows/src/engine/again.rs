@@ -100,7 +100,7 @@ fn lacking(before: &JobState, step: &Step, texts: usize) -> String {
         Phase::Proposing | Phase::Voting | Phase::Ended => false,
     };
     if routes {
-        "the log does not say what it rests on; before version 0.2.0 none did".to_owned()
+        "the log does not say what it rests on; version 0.1.0 wrote none".to_owned()
     } else {
         format!("it depends on what {texts} texts mean, which the log does not keep")
     }
