@@ -31,7 +31,7 @@ use foa_workflows::Record;
 use foa_workflows::cluster::channel::{Body as EntryBody, Content, Entry};
 use foa_workflows::decompose::merge::{MERGE_VERSION, MergeInput, merge};
 use foa_workflows::decompose::proposal::Proposal;
-use foa_workflows::grounds::{Card, Grounds, Question, Row};
+use foa_workflows::grounds::{self, Card, Grounds, Row};
 use foa_workflows::job::{Accepted, Control, Durability, JobSubmission, Progress, Refused, Rejection};
 use foa_workflows::journal::{JobEvents, Step};
 use foa_workflows::plan::Plan;
@@ -232,7 +232,7 @@ fn routed() -> Record {
         spec: 0.95,
         reputation: 0.8,
     };
-    let question = Question {
+    let question = grounds::Question {
         of: None,
         any_skill: false,
         skills: BTreeSet::from(["tides".to_owned()]),

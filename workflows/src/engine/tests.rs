@@ -128,7 +128,8 @@ impl Script {
 
     fn route(&self, key: &RouteKey, query: &Query) -> Routed {
         let fits = |n: &&u8| {
-            !query.exclude.contains(&agent(**n)) && (*key != RouteKey::Synthesiser || self.synthesises)
+            let has_skills = query.skills.is_empty() || (*key == RouteKey::Synthesiser && self.synthesises);
+            !query.exclude.contains(&agent(**n)) && has_skills
         };
         let mut candidates: Vec<Candidate> =
             self.manners.keys().filter(fits).map(|n| self.candidate(*n, query)).collect();

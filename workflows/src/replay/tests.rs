@@ -125,6 +125,19 @@ fn a_job_that_was_cancelled_or_never_began_ends_again_as_it_did() {
     nothing_differs(&queued);
 }
 
+#[test]
+fn skills_that_nobody_has_are_not_insisted_on_and_the_log_says_so() {
+    let mut submission = chained(2);
+    submission.plan.as_mut().unwrap().subtasks[1].skills.insert("abacus".to_owned());
+    let log = log(Script::new(2), submission);
+    nothing_differs(&log);
+    let Step::Assigned { grounds: Some(grounds), .. } = &log[1].step else { panic!("no assignment") };
+    let asked: Vec<_> =
+        grounds.questions.iter().map(|q| (q.skills.len(), q.any_skill, q.candidates.len())).collect();
+    assert_eq!(asked, [(0, false, 2), (1, false, 0), (0, true, 2)]);
+    assert_eq!(found(&log), (vec![], vec![]));
+}
+
 /// Changes the first record of a kind, and says what is noticed.
 fn changed(log: &[Record], name: &str, change: impl Fn(&mut Step)) -> Vec<&'static str> {
     let mut log = log.to_vec();
