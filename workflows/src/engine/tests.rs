@@ -144,6 +144,7 @@ impl Script {
             model: Some("toy/3@000000000000".parse().unwrap()),
             seed: query.seed,
             price_weight: Some(0.5),
+            spread: None,
             unmet: None,
         }
     }
