@@ -138,7 +138,7 @@ fn a_question_to_a_few_shards_finds_whom_the_whole_directory_finds_also_when_a_h
     let sizes = sizes(&world);
     let (sum, most) = (sizes.iter().sum::<usize>(), sizes.iter().max().copied().unwrap_or_default());
     println!("cards kept by each coordinator: {sizes:?}");
-    assert!(sum >= 3 * AGENTS && sum <= 5 * AGENTS, "{sum} cards are kept in all");
+    assert!((3 * AGENTS..=5 * AGENTS).contains(&sum), "{sum} cards are kept in all");
     assert!(most <= MAX_CARDS, "one coordinator keeps {most} cards");
 
     let all: Vec<usize> = (0..COORDINATORS).collect();

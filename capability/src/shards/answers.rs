@@ -58,7 +58,18 @@ pub fn merged(answers: Vec<Routed>, limit: usize) -> Option<Routed> {
         unmet.into_iter().max_by(|a, b| nearness(a).total_cmp(&nearness(b)))
     };
     let (losers, spread) = (lost, None);
-    Some(Routed { candidates, losers, threshold, considered, engine, model, seed, price_weight, unmet, spread })
+    Some(Routed {
+        candidates,
+        losers,
+        threshold,
+        considered,
+        engine,
+        model,
+        seed,
+        price_weight,
+        unmet,
+        spread,
+    })
 }
 
 #[cfg(test)]

@@ -303,7 +303,7 @@ impl NodeMachine {
             (Topic::Inbox(_), Body::Digest(digest)) => self.digest(&digest, &from, now),
             (Topic::Inbox(_), Body::CardRequest(request)) => self.card_request(&request, &from, now),
             (Topic::Inbox(_), Body::Cards(cards)) => self.cards(cards, &from, now),
-            (Topic::Inbox(_), Body::DirectoryMap(map)) => self.directory_map(*map, &from, now),
+            (Topic::Inbox(_), Body::DirectoryMap(map)) => self.directory_map(&map, &from, now),
             (Topic::Inbox(_), Body::RouteAsk(ask)) => self.route_ask(*ask, &from, now),
             (Topic::Inbox(_), Body::RouteAnswer(answer)) => self.route_answer(*answer, &from, now),
             (Topic::Inbox(_), Body::ArtifactAsk(ask)) => self.artifact_ask(ask, from, now),

@@ -177,7 +177,8 @@ impl NodeMachine {
         let mut all =
             directory.iter().filter(|(id, e)| !e.retired() && after.is_none_or(|after| *id > after));
         let agents = all.by_ref().take(PAGE).map(|(id, entry)| self.agent_summary(id, entry)).collect();
-        QueryAnswer::Agents { agents, more: all.next().is_some() }
+        let elsewhere = directory.known() - directory.len();
+        QueryAnswer::Agents { agents, more: all.next().is_some(), elsewhere }
     }
 
     fn agent(&self, name: &str) -> QueryAnswer {

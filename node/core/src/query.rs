@@ -101,6 +101,9 @@ pub enum QueryAnswer {
         agents: Vec<AgentSummary>,
         /// There are more after the last.
         more: bool,
+        /// How many agents there are whose cards other coordinators keep; they are not among these.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        elsewhere: usize,
     },
     /// To `agent`.
     Agent {
@@ -131,6 +134,10 @@ pub enum QueryAnswer {
         /// In words.
         detail: String,
     },
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// A job in one line.

@@ -140,11 +140,11 @@ impl NodeMachine {
         for node in nodes.into_iter().filter(|node| *node != me) {
             self.command(Topic::Inbox(node), Body::DirectoryMap(Box::new(made.clone())), now);
         }
-        self.follow_map(made, now);
+        self.follow_map(&made, now);
     }
 
     /// Another coordinator's map.
-    pub(crate) fn directory_map(&mut self, theirs: DirectoryMap, from: &NodeId, now: Time) {
+    pub(crate) fn directory_map(&mut self, theirs: &DirectoryMap, from: &NodeId, now: Time) {
         let Some(directory) = &self.membership.directory else { return };
         let problem = if !self.membership.is_enrolled(from) {
             "wanted a map from a coordinator"
@@ -157,7 +157,7 @@ impl NodeMachine {
         self.refuse("bad-map", from.to_string(), subject, problem.to_owned(), now);
     }
 
-    fn follow_map(&mut self, new: DirectoryMap, now: Time) {
+    fn follow_map(&mut self, new: &DirectoryMap, now: Time) {
         let nodes = self.shard_nodes();
         let me = self.id().clone();
         let membership = &mut self.membership;

@@ -6,8 +6,10 @@ use std::process::ExitCode;
 
 use foa_capability::AgentCard;
 use foa_node_core::query::{AgentSummary, QueryAnswer, Question};
+use foa_wire::AgentId;
 
 use super::{Place, agents_import, failed_client, terminal, unexpected};
+use crate::client::Client;
 use crate::exit::Failure;
 use crate::render;
 
@@ -78,8 +80,7 @@ async fn list(place: &Place, json: bool) -> Result<ExitCode, Failure> {
     let mut agents = Vec::new();
     loop {
         let after = agents.last().map(|a: &AgentSummary| a.agent.clone());
-        let answer = client.ask(&Question::Agents { after }).await.map_err(failed_client)?;
-        let QueryAnswer::Agents { agents: page, more } = answer else { return Err(unexpected(&answer)) };
+        let (page, more) = page(&mut client, after).await?;
         let empty = page.is_empty();
         agents.extend(page);
         if !more || empty {
@@ -93,6 +94,28 @@ async fn list(place: &Place, json: bool) -> Result<ExitCode, Failure> {
         terminal::print(&render::agents(&agents, terminal::stdout_style()));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The agents that follow, and whether there are more. Where coordinators share cards out, each is asked for its own.
+async fn page(client: &mut Client, after: Option<AgentId>) -> Result<(Vec<AgentSummary>, bool), Failure> {
+    let question = Question::Agents { after };
+    let answer = client.ask(&question).await.map_err(failed_client)?;
+    let QueryAnswer::Agents { agents, more, elsewhere } = answer else { return Err(unexpected(&answer)) };
+    if elsewhere == 0 {
+        return Ok((agents, more));
+    }
+    let mut all: BTreeMap<AgentId, AgentSummary> = BTreeMap::new();
+    // Behind the end of the shortest page that goes on, not everybody has spoken.
+    let mut until: Option<AgentId> = None;
+    for (_, answer) in client.ask_all(&question).await.map_err(failed_client)? {
+        let QueryAnswer::Agents { agents, more, .. } = answer else { continue };
+        if let (true, Some(last)) = (more, agents.last()) {
+            until = Some(until.map_or(last.agent.clone(), |until| until.min(last.agent.clone())));
+        }
+        all.extend(agents.into_iter().map(|agent| (agent.agent.clone(), agent)));
+    }
+    let page = all.into_values().filter(|a| until.as_ref().is_none_or(|until| a.agent <= *until)).collect();
+    Ok((page, until.is_some()))
 }
 
 async fn show(place: &Place, agent: String, json: bool) -> Result<ExitCode, Failure> {

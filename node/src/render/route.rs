@@ -20,6 +20,15 @@ pub fn route(routed: &Routed, style: Style) -> String {
         out.push_str(&format!(", seed {seed:016x}"));
     }
     out.push('\n');
+    if let Some(spread) = &routed.spread {
+        out.push_str(&format!("{} of {} shards are near", spread.asked, spread.shards));
+        out.push_str(&format!(", {} asked", count(spread.nodes, "other coordinator")));
+        if !spread.silent.is_empty() {
+            let silent = format!("; nobody answered for {} of them", spread.silent.len());
+            out.push_str(&style.yellow(&silent));
+        }
+        out.push('\n');
+    }
     if !routed.candidates.is_empty() {
         let mut table = Table::new(&[
             "AGENT",

@@ -64,6 +64,7 @@ fn routed(query: &Query) -> Routed {
         seed: query.seed,
         price_weight: Some(0.5),
         unmet: None,
+        spread: None,
     }
 }
 
