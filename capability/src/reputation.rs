@@ -35,6 +35,14 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// One ordinary outcome.
+    #[must_use]
+    pub fn of(delivered: bool) -> Self {
+        if delivered { Self::Success { weight: 1.0 } } else { Self::Failure { weight: 1.0 } }
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Region {
     centre: Vector,

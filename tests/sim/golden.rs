@@ -14,7 +14,7 @@ use foa_capability::presence::Load;
 use foa_capability::route::Query as RouteQuery;
 use foa_capability::{Directory, Effects, Engine, Loser, LostBy, Money, Needs, ShardMap};
 use foa_node_core::Body;
-use foa_node_core::afar::{RouteAnswer, RouteAsk};
+use foa_node_core::afar::{RouteAnswer, RouteAsk, RouteGrade};
 use foa_node_core::artifact::{ArtifactAsk, ArtifactKeep, ArtifactOffer, Offered};
 use foa_node_core::gossip::{self, CardRequest, Cards, DirectoryDigest, Roll};
 use foa_node_core::query::{self, Query, QueryAnswer, QueryReply};
@@ -423,6 +423,7 @@ fn samples() -> Vec<Body> {
             whole: true,
             routed: directory().route(&query(), NOW),
         })),
+        Body::RouteGrade(Box::new(RouteGrade { agent: agent(), task: query().vector, delivered: true })),
         Body::Roll(Roll {
             nodes: BTreeMap::from([(node(2), gossip::mark([gossip::marked(&card(1))].into_iter()))]),
             after: None,
@@ -495,7 +496,9 @@ fn kinds(body: &Body) -> &'static [&'static str] {
         Body::Digest(_) | Body::CardRequest(_) | Body::Cards(_) | Body::Roll(_) | Body::DirectoryMap(_) => {
             &["directory.digest", "directory.request", "directory.cards", "directory.roll", "directory.map"]
         }
-        Body::RouteAsk(_) | Body::RouteAnswer(_) => &["route.ask", "route.answer"],
+        Body::RouteAsk(_) | Body::RouteAnswer(_) | Body::RouteGrade(_) => {
+            &["route.ask", "route.answer", "route.grade"]
+        }
         Body::Status(_) | Body::Enforcement(_) => &["node.status", "policy.report"],
         Body::Query(_) | Body::QueryReply(_) => &["query", "query.reply"],
         Body::ArtifactAsk(_) | Body::ArtifactOffer(_) | Body::ArtifactKeep(_) => {

@@ -13,6 +13,7 @@ use foa_capability::presence::Presence;
 use foa_capability::route::{Query, Routed};
 use foa_capability::{Directory, parts};
 use foa_node_core::Body;
+use foa_node_core::afar::RouteGrade;
 use foa_node_core::query::{self, QueryAnswer};
 use foa_wire::{AgentId, Boot, Connection, Sequence, Topic};
 
@@ -179,6 +180,7 @@ fn a_question_to_a_few_shards_finds_whom_the_whole_directory_finds_also_when_a_h
 fn cards_that_are_shared_out_survive_what_nodes_and_brokers_do() {
     use federation_tests::sim::faults::FaultKind;
 
+    let mut graded = 0;
     for seed in 1..=12 {
         let mut world = World::new(Options {
             seed,
@@ -201,10 +203,32 @@ fn cards_that_are_shared_out_survive_what_nodes_and_brokers_do() {
             faults_each: 2,
             ..Options::default()
         });
+        world.record("route.grade");
         let report = world.run();
         assert!(report.violations.is_empty(), "seed {seed}: {report}");
+        graded += grades(&world).filter(|grade| knows_better(&world, grade)).count();
         let shared = coordinators(&world).filter(|(_, directory)| directory.shards().is_some()).count();
         assert_eq!(shared, coordinators(&world).count(), "seed {seed}: not everybody shares");
         println!("seed {seed}: cards kept by each coordinator: {:?}", sizes(&world));
     }
+    println!("{graded} grades reached who keeps the card");
+    assert!(graded > 100, "{graded} grades reached who keeps the card");
+}
+
+fn grades(world: &World) -> impl Iterator<Item = &RouteGrade> {
+    let bodies = world.recorded().iter().filter_map(|message| match &message.payload {
+        Some(Payload::Plain(body)) => Some(&**body),
+        _ => None,
+    });
+    bodies.filter_map(|body| match body {
+        Body::RouteGrade(grade) => Some(&**grade),
+        _ => None,
+    })
+}
+
+/// Whether somebody who keeps the agent's card has heard of a task like this.
+fn knows_better(world: &World, grade: &RouteGrade) -> bool {
+    let keepers = coordinators(world).filter(|(_, directory)| directory.get(&grade.agent).is_some());
+    let mean = |directory: &Directory| directory.reputation().mean(&grade.agent, &grade.task, world.now());
+    keepers.map(|(_, directory)| mean(directory)).any(|mean| (mean > 0.5) == grade.delivered)
 }

@@ -102,6 +102,12 @@ impl Directory {
         }
     }
 
+    /// The shards of an agent whose card others keep.
+    #[must_use]
+    pub fn shards_elsewhere(&self, agent: &AgentId) -> Option<&[u32]> {
+        self.elsewhere.get(agent).map(|known| &*known.shards)
+    }
+
     /// How many agents are known, whoever keeps their cards, retired ones included.
     #[must_use]
     pub fn known(&self) -> usize {

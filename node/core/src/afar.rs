@@ -2,15 +2,16 @@
 //! answers become one.
 //!
 //! Of each shard the first holder that is there is asked; when it does not answer in time, is gone, or says that it has not
-//! all the cards yet, the next. What is here is part of the answer in any case. Experience with an agent is local: an agent
-//! that failed us counts for less, whatever its shard's holder thinks of it.
+//! all the cards yet, the next. What is here is part of the answer in any case. How an agent did is told to those who keep its
+//! card, and an agent that failed us counts for less, whatever they think of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use foa_capability::route::{Candidate, Query, Routed, Spread};
 use foa_capability::shards::{Reach, merged};
-use foa_wire::{JobId, NodeId, Time, Topic};
+use foa_capability::{Outcome, Vector};
+use foa_wire::{AgentId, JobId, NodeId, Time, Topic};
 use foa_workflows::engine::{Input as JobInput, RouteKey};
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +49,17 @@ pub struct RouteAnswer {
     pub whole: bool,
     /// The answer.
     pub routed: Routed,
+}
+
+/// `route.grade`: your agent delivered, or did not.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RouteGrade {
+    /// The agent.
+    pub agent: AgentId,
+    /// What it was asked, as a meaning.
+    pub task: Vector,
+    /// Whether it delivered.
+    pub delivered: bool,
 }
 
 /// Who waits for an answer.
@@ -222,6 +234,35 @@ impl NodeMachine {
         asking.answers.push(routed);
         asking.done(from, &shards, whole);
         self.ask_on(id, now);
+    }
+
+    /// Tells those who keep an agent's card how it did; they know it by what it served, and by what it failed at.
+    pub(crate) fn grade_afar(&mut self, agent: &AgentId, task: &Vector, delivered: bool, now: Time) {
+        let nodes = self.shard_nodes();
+        let Some(directory) = &self.membership.directory else { return };
+        let (Some((map, _)), Some(shards)) = (directory.shards(), directory.shards_elsewhere(agent)) else {
+            return;
+        };
+        let holders: BTreeSet<NodeId> =
+            shards.iter().flat_map(|shard| map.holders(*shard, nodes.iter())).cloned().collect();
+        for holder in holders {
+            let grade = RouteGrade { agent: agent.clone(), task: task.clone(), delivered };
+            self.command(Topic::Inbox(holder), Body::RouteGrade(Box::new(grade)), now);
+        }
+    }
+
+    /// Another coordinator says how an agent did whose card is here.
+    pub(crate) fn route_grade(&mut self, grade: &RouteGrade, from: &NodeId, now: Time) {
+        if !self.membership.is_enrolled(from) {
+            let (sender, subject) = (from.to_string(), "route.grade".to_owned());
+            return self.refuse("bad-grade", sender, subject, "wanted a coordinator's word".to_owned(), now);
+        }
+        if let Some(directory) = &mut self.membership.directory
+            && directory.get(&grade.agent).is_some()
+            && grade.task.dimension() == directory.model().dimension()
+        {
+            directory.report(&grade.agent, &grade.task, Outcome::of(grade.delivered), now);
+        }
     }
 
     /// A node is gone: whoever waits for its answer asks the next.

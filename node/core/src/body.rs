@@ -11,7 +11,7 @@ use foa_workflows::request::{ChannelEntries, ChannelRequest, Request, Work, Work
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::afar::{RouteAnswer, RouteAsk};
+use crate::afar::{RouteAnswer, RouteAsk, RouteGrade};
 use crate::artifact::{ArtifactAsk, ArtifactKeep, ArtifactOffer};
 use crate::gossip::{CardRequest, Cards, DirectoryDigest, Roll};
 use crate::query::{Query, QueryReply};
@@ -68,6 +68,8 @@ pub enum Body {
     RouteAsk(Box<RouteAsk>),
     /// `route.answer`: these do.
     RouteAnswer(Box<RouteAnswer>),
+    /// `route.grade`: your agent delivered, or did not.
+    RouteGrade(Box<RouteGrade>),
     /// `directory.roll`: whose cards I hold; who is missing republishes.
     Roll(Roll),
     /// `node.status`: presence and load; also the last will.
@@ -149,6 +151,7 @@ impl Body {
             Self::DirectoryMap(_) => "directory.map",
             Self::RouteAsk(_) => "route.ask",
             Self::RouteAnswer(_) => "route.answer",
+            Self::RouteGrade(_) => "route.grade",
             Self::Roll(_) => "directory.roll",
             Self::Status(_) => "node.status",
             Self::Query(_) => "query",
@@ -186,6 +189,7 @@ impl Body {
             Self::DirectoryMap(body) => serde_json::to_value(body),
             Self::RouteAsk(body) => serde_json::to_value(body),
             Self::RouteAnswer(body) => serde_json::to_value(body),
+            Self::RouteGrade(body) => serde_json::to_value(body),
             Self::Roll(body) => serde_json::to_value(body),
             Self::Status(body) => serde_json::to_value(body),
             Self::Query(body) => serde_json::to_value(body),
@@ -247,6 +251,7 @@ impl Body {
             "directory.map" => Self::DirectoryMap(typed(&kind, body)?),
             "route.ask" => Self::RouteAsk(typed(&kind, body)?),
             "route.answer" => Self::RouteAnswer(typed(&kind, body)?),
+            "route.grade" => Self::RouteGrade(typed(&kind, body)?),
             "directory.roll" => Self::Roll(typed(&kind, body)?),
             "node.status" => Self::Status(typed(&kind, body)?),
             "query" => Self::Query(typed(&kind, body)?),

@@ -306,6 +306,7 @@ impl NodeMachine {
             (Topic::Inbox(_), Body::DirectoryMap(map)) => self.directory_map(&map, &from, now),
             (Topic::Inbox(_), Body::RouteAsk(ask)) => self.route_ask(*ask, &from, now),
             (Topic::Inbox(_), Body::RouteAnswer(answer)) => self.route_answer(*answer, &from, now),
+            (Topic::Inbox(_), Body::RouteGrade(grade)) => self.route_grade(&grade, &from, now),
             (Topic::Inbox(_), Body::ArtifactAsk(ask)) => self.artifact_ask(ask, from, now),
             (Topic::Inbox(_), Body::ArtifactOffer(offer)) => self.artifact_offer(offer, &from, now),
             (Topic::Inbox(_), Body::ArtifactKeep(keep)) => self.artifact_keep(keep, from, now),

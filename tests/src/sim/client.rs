@@ -223,6 +223,7 @@ impl Client {
             | Body::DirectoryMap(_)
             | Body::RouteAsk(_)
             | Body::RouteAnswer(_)
+            | Body::RouteGrade(_)
             | Body::Roll(_)
             | Body::Status(_)
             | Body::Replica(_)

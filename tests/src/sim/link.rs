@@ -74,6 +74,7 @@ impl Message {
             | Body::DirectoryMap(_)
             | Body::RouteAsk(_)
             | Body::RouteAnswer(_)
+            | Body::RouteGrade(_)
             | Body::Roll(_)
             | Body::Query(_)
             | Body::QueryReply(_)

@@ -125,11 +125,10 @@ impl NodeMachine {
     }
 
     fn grade(&mut self, agent: &AgentId, task: &Vector, delivered: bool, now: Time) {
-        let outcome =
-            if delivered { Outcome::Success { weight: 1.0 } } else { Outcome::Failure { weight: 1.0 } };
         if let Some(directory) = &mut self.membership.directory {
-            directory.report(agent, task, outcome, now);
+            directory.report(agent, task, Outcome::of(delivered), now);
         }
+        self.grade_afar(agent, task, delivered, now);
     }
 
     /// Answers routing questions, once the directory can be trusted to be whole.
