@@ -29,6 +29,7 @@ mod restarts;
 mod rolling;
 mod scribes;
 mod secure;
+mod shards;
 mod stopping;
 mod submitter;
 mod takeover;

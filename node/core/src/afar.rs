@@ -327,3 +327,6 @@ fn fit(routed: &mut Routed) {
     let count = routed.candidates.iter().take_while(fits).count();
     routed.candidates.truncate(count);
 }
+
+#[cfg(test)]
+mod tests;
