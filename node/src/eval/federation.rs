@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use foa_capability::parts;
 use foa_capability::profile::{AgentProfile, Effects};
 use foa_capability::reputation::Outcome;
-use foa_capability::{AgentCard, Directory, InvalidCard, Offer, Presence, Query, Rejected, Skill, Vector};
+use foa_capability::{AgentCard, Base, Directory, InvalidCard, Offer, Presence, Query, Rejected, Skill, Vector};
 use foa_wire::{AgentId, AgentName, Boot, Connection, NodeId, NodeKey, Sequence, Time, Version};
+use serde_json::json;
 
 use super::metrics::Answer;
 use super::set::{Agent, Request, Set};
 use super::texts::{Embedded, Error as TextError};
 
-/// Agents of one node; a directory takes no more than ten thousand.
+/// Agents of one node at most; a directory takes no more than ten thousand.
 const AGENTS_PER_NODE: usize = 5_000;
 /// When all of it happens: nothing fades meanwhile.
 const NOW: Time = Time::from_millis(1_769_851_800_000);
@@ -90,7 +91,7 @@ pub fn plain_texts(set: &Set, examples: bool, more: &[Agent]) -> Vec<Vec<String>
 
 fn profile(place: usize, agent: &Agent, skills: Vec<Skill>) -> AgentProfile {
     AgentProfile {
-        name: name(place, &agent.name),
+        name: AgentProfile::name_for(&agent.name).unwrap_or_else(|| numbered(place)),
         description: agent.says(),
         skills,
         policies: BTreeSet::new(),
@@ -99,17 +100,30 @@ fn profile(place: usize, agent: &Agent, skills: Vec<Skill>) -> AgentProfile {
         effects: Effects::Read,
         kind: "eval".to_owned(),
         base_model: None,
-        base: foa_capability::Base::default(),
+        base: Base::of(&json!({ "name": agent.name })),
     }
 }
 
-/// What the set calls an agent, short and plain as names of agents are, and told apart from its like by a number.
-fn name(place: usize, called: &str) -> AgentName {
-    let plain = called.to_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "-");
-    let words: Vec<&str> = plain.split('-').filter(|word| !word.is_empty()).collect();
-    let mut name = words.join("-");
-    name.truncate(24);
-    format!("{name}-{place}").parse().expect("plain letters, digits and dashes are a name")
+/// The name of an agent whose own has no letter that a name can hold.
+fn numbered(place: usize) -> AgentName {
+    format!("agent-{place}").parse().expect("plain letters, digits and dashes are a name")
+}
+
+/// Which node each agent is on: the first that has room and nobody of that name.
+fn nodes(profiles: &[AgentProfile]) -> Vec<Vec<usize>> {
+    let mut nodes: Vec<(BTreeSet<&AgentName>, Vec<usize>)> = Vec::new();
+    for (place, profile) in profiles.iter().enumerate() {
+        let has_room = |(names, _): &(BTreeSet<&AgentName>, Vec<usize>)| {
+            names.len() < AGENTS_PER_NODE && !names.contains(&profile.name)
+        };
+        let at = nodes.iter().position(has_room).unwrap_or_else(|| {
+            nodes.push(Default::default());
+            nodes.len() - 1
+        });
+        nodes[at].0.insert(&profile.name);
+        nodes[at].1.push(place);
+    }
+    nodes.into_iter().map(|(_, places)| places).collect()
 }
 
 impl Federation {
@@ -119,13 +133,15 @@ impl Federation {
     /// When a text of theirs has no vector, or a card is refused.
     pub fn new(profiles: &[AgentProfile], texts: &Embedded) -> Result<Self, Error> {
         let mut directory = Directory::new(texts.model().clone(), None);
-        let (mut ids, mut places) = (Vec::new(), BTreeMap::new());
-        for (number, chunk) in profiles.chunks(AGENTS_PER_NODE).enumerate() {
-            let seed = u8::try_from(number).expect("a set has far fewer agents than a million");
-            let key = NodeKey::from_seed([seed; 32]);
+        let (mut ids, mut places) = (vec![None; profiles.len()], BTreeMap::new());
+        for (number, own) in (0_u32..).zip(nodes(profiles)) {
+            let mut seed = [0; 32];
+            seed[..4].copy_from_slice(&number.to_le_bytes());
+            let key = NodeKey::from_seed(seed);
             let node = NodeId::new(format!("eval-{number}").parse().expect("a plain name"), &key.public());
             directory.presence(node.clone(), online(), NOW);
-            for profile in chunk {
+            for place in own {
+                let profile = &profiles[place];
                 let failed = |source| Error::Card { agent: profile.description.clone(), source };
                 let vectors = texts.of(&profile.texts())?;
                 let id = AgentId::new(profile.name.clone(), node.clone());
@@ -137,10 +153,11 @@ impl Federation {
                         .map_err(failed)?;
                 let refused = |source| Error::Rejected { agent: profile.description.clone(), source };
                 directory.apply(card, NOW).map_err(refused)?;
-                places.insert(id.clone(), ids.len());
-                ids.push(id);
+                places.insert(id.clone(), place);
+                ids[place] = Some(id);
             }
         }
+        let ids = ids.into_iter().map(|id| id.expect("every agent is on a node")).collect();
         while directory.maintain(64) > 0 {}
         Ok(Self { directory, ids, places })
     }
