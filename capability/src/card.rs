@@ -15,6 +15,8 @@ use sha2::{Digest as _, Sha256};
 
 pub use self::base::Base;
 use self::derived::Derived;
+use self::embedding::MAX_ALSO;
+pub use self::embedding::{Comparable, Embedding, OfModel};
 use self::kept::Kept;
 use crate::model::ModelId;
 use crate::policy::Policy;
@@ -26,6 +28,7 @@ use crate::words::{called, words};
 
 mod base;
 mod derived;
+mod embedding;
 mod kept;
 mod written;
 
@@ -121,6 +124,9 @@ pub struct Capability {
     /// The vector of the Spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spec: Option<Quantised>,
+    /// The same texts by a second model, while a federation moves from one to another.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<OfModel>,
     /// Filter over the skills' ids and tags.
     pub skills: Bloom,
     /// What it offers and charges.
@@ -151,6 +157,16 @@ pub struct Capability {
 }
 
 impl Capability {
+    /// The vectors that a directory of this model compares, if the card has any.
+    #[must_use]
+    pub fn comparable(&self, model: &ModelId) -> Option<Comparable<'_>> {
+        if self.model == *model {
+            return Some(Comparable { vectors: &self.vectors, spec: self.spec.as_ref() });
+        }
+        let also = self.also.iter().find(|also| also.model == *model)?;
+        Some(Comparable { vectors: &also.vectors, spec: also.spec.as_ref() })
+    }
+
     /// When the card stops to hold.
     #[must_use]
     pub fn expires(&self) -> Time {
@@ -159,15 +175,6 @@ impl Capability {
             Some(_) | None => self.issued + Duration::from_secs(self.ttl_s),
         }
     }
-}
-
-/// The vectors of a card, ready to compare.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Decoded {
-    /// Each with what it stands for: `description`, or `skill:` or `examples:` and the skill's id.
-    pub own: Vec<(String, Vector)>,
-    /// That of the Spec.
-    pub spec: Option<Vector>,
 }
 
 /// A signed agent card with a capability vector: A2A 1.0 JSON on the wire. Cheap to clone; never changes, so what follows
@@ -199,53 +206,36 @@ impl fmt::Debug for AgentCard {
 }
 
 impl AgentCard {
-    /// Makes and signs the card of an agent. `vectors` are those of [`AgentProfile::texts`], in that order. Skills
-    /// beyond the card's limits are cut ([`skills::trim`] says which).
+    /// Makes and signs the card of an agent, with vectors of its node's model first. Skills beyond the card's limits are cut
+    /// ([`skills::trim`] says which).
     ///
     /// # Errors
-    /// When the vectors do not fit the profile or the model, the key is not that of the agent's node, or the card is
+    /// When there are no vectors, or they do not fit the profile or their model, the key is not that of the agent's node, or the card is
     /// too large.
     #[expect(clippy::too_many_arguments, reason = "each is one independent part of a card")]
-    #[expect(clippy::needless_pass_by_value, reason = "the caller has no further use for the vectors")]
     pub fn issue(
         profile: &AgentProfile,
-        vectors: Vec<Vector>,
+        embeddings: &[Embedding],
         id: AgentId,
         boot: Boot,
         version: Version,
-        model: &ModelId,
         now: Time,
         ttl: Duration,
         key: &NodeKey,
     ) -> Result<Self, InvalidCard> {
-        let examples = skills::by_example(&profile.skills).map(|(_, examples)| examples.len()).sum::<usize>();
-        let wanted = 1 + profile.skills.len() + examples + usize::from(profile.spec.is_some());
-        if vectors.len() != wanted {
-            return Err(InvalidCard::VectorCount { wanted, found: vectors.len() });
-        }
+        let mut made = embeddings.iter().map(|embedding| embedding.on_card(profile));
+        let nothing = || Err(InvalidCard::VectorCount { wanted: profile.texts().len(), found: 0 });
+        let OfModel { model, vectors, spec } = made.next().unwrap_or_else(nothing)?;
+        let also = made.collect::<Result<_, _>>()?;
         let (skills, _) = skills::trim(profile.skills.clone());
-        let of =
-            std::iter::once("description".to_owned()).chain(skills.iter().map(|s| format!("skill:{}", s.id)));
-        let mut card_vectors =
-            of.zip(&vectors).map(|(of, v)| CardVector { of, vector: v.quantise() }).collect::<Vec<_>>();
-        let mut of_examples = &vectors[1 + profile.skills.len()..];
-        for (skill, examples) in skills::by_example(&profile.skills) {
-            let (own, rest) = of_examples.split_at(examples.len());
-            of_examples = rest;
-            // Examples that cancel each other out have no direction, and stand for nothing.
-            if let Some(middle) = Vector::middle(own) {
-                let of = format!("examples:{}", skill.id);
-                card_vectors.push(CardVector { of, vector: middle.quantise() });
-            }
-        }
-        let spec = profile.spec.as_ref().and_then(|_| vectors.last()).map(Vector::quantise);
         let capability = Capability {
             agent: id,
             boot,
             version,
-            model: model.clone(),
-            vectors: card_vectors,
+            model,
+            vectors,
             spec,
+            also,
             skills: Bloom::of(&skills),
             offer: profile.offer.clone(),
             policies: profile.policies.clone(),
@@ -297,6 +287,7 @@ impl AgentCard {
         capability.issued = now;
         capability.vectors.clear();
         capability.spec = None;
+        capability.also.clear();
         capability.skills = Bloom::of(&[]);
         capability.retired = true;
         capability.until = Some(until);
@@ -322,7 +313,7 @@ impl AgentCard {
         let (derived, size) = (&card.0.derived, card.size());
         derived.hash.get_or_init(|| hash(&payload).into());
         derived.verified.get_or_init(|| within_limit(size).map_err(Box::new)).clone().map_err(|e| *e)?;
-        card.vectors()?;
+        card.check_vectors()?;
         Ok(card)
     }
 
@@ -409,24 +400,45 @@ impl AgentCard {
         self.0.derived.hash.get_or_init(|| hash(&jws::payload(&self.json())).into())
     }
 
-    /// The vectors, decoded: one of the description and one of each skill, and that of the Spec.
+    /// Checks the vectors of every model.
     ///
     /// # Errors
-    /// When one has not the model's dimension or is not of unit length.
-    pub fn vectors(&self) -> Result<Decoded, InvalidCard> {
-        let model = &self.0.capability.model;
-        let read = |of: &str, q: &Quantised| {
-            let invalid = |source| InvalidCard::Vector { of: of.to_owned(), model: model.clone(), source };
-            if q.dimension() != model.dimension() {
-                let wanted = model.dimension().to_string();
-                return Err(invalid(InvalidVector::Dimension { wanted, found: q.dimension() }));
+    /// When there are too many, or one has not its model's dimension or is not of unit length, or a model has none though
+    /// the agent is not retired.
+    pub fn check_vectors(&self) -> Result<(), InvalidCard> {
+        let capability = &self.0.capability;
+        if capability.also.len() > MAX_ALSO {
+            let (most, found) = (1 + MAX_ALSO, 1 + capability.also.len());
+            let problem = format!("wanted vectors of at most {most} models, found {found}");
+            return Err(InvalidCard::Field { field: "capability vector", problem });
+        }
+        let models = std::iter::once(&capability.model).chain(capability.also.iter().map(|also| &also.model));
+        for model in models {
+            let Some(comparable) = capability.comparable(model) else { continue };
+            if comparable.vectors.is_empty() && !capability.retired {
+                let wanted = format!("at least one of {}", model.dimension());
+                let source = InvalidVector::Dimension { wanted, found: 0 };
+                return Err(InvalidCard::Vector {
+                    of: "description".to_owned(),
+                    model: model.clone(),
+                    source,
+                });
             }
-            Vector::try_from(q).map_err(invalid)
-        };
-        let own = self.0.capability.vectors.iter();
-        let own = own.map(|v| read(&v.of, &v.vector).map(|x| (v.of.clone(), x))).collect::<Result<_, _>>()?;
-        let spec = self.0.capability.spec.as_ref().map(|q| read("spec", q)).transpose()?;
-        Ok(Decoded { own, spec })
+            comparable.check(model)?;
+        }
+        Ok(())
+    }
+
+    /// The vector of its description by this model.
+    #[must_use]
+    pub fn description_vector(&self, model: &ModelId) -> Option<Vector> {
+        Vector::try_from(&self.0.capability.comparable(model)?.vectors.first()?.vector).ok()
+    }
+
+    /// The vector of its Spec by this model.
+    #[must_use]
+    pub fn spec_vector(&self, model: &ModelId) -> Option<Vector> {
+        Vector::try_from(self.0.capability.comparable(model)?.spec?).ok()
     }
 
     /// Ids and tags of its skills, lower case: what they can be required by.
@@ -492,10 +504,6 @@ impl TryFrom<Value> for AgentCard {
         }
         let params = params(&json).ok_or(InvalidCard::NoExtension)?;
         let capability = Capability::deserialize(params).map_err(|e| wrong("capability vector", e))?;
-        if capability.vectors.len() > MAX_VECTORS {
-            let problem = format!("wanted at most {MAX_VECTORS} vectors, found {}", capability.vectors.len());
-            return Err(InvalidCard::Field { field: "capability vector", problem });
-        }
         let derived = Derived::default();
         let size = serde_json::to_vec(&json).map_or(usize::MAX, |bytes| bytes.len());
         let kept = Kept::new(json, &capability);

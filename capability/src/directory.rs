@@ -165,18 +165,6 @@ impl Entry {
         self.card.capability().retired
     }
 
-    /// The agent's vectors and what each stands for.
-    #[must_use]
-    pub fn vectors(&self) -> Vec<(String, Vector)> {
-        self.card.vectors().map(|decoded| decoded.own).unwrap_or_default()
-    }
-
-    /// The vector of its Spec.
-    #[must_use]
-    pub fn spec(&self) -> Option<Vector> {
-        Vector::try_from(self.card.capability().spec.as_ref()?).ok()
-    }
-
     /// Ids and tags of its skills, lower case.
     pub(crate) fn skills(&self) -> &BTreeSet<String> {
         self.card.skill_keys()
@@ -326,7 +314,8 @@ impl Directory {
 
     /// Takes a card, checks it, and keeps it if it is the newest of its agent.
     ///
-    /// A card of another model is kept and listed, is never routed to, and is counted as `other-model`.
+    /// A card without vectors of the directory's model is kept and listed, is never routed to, and is counted as
+    /// `other-model`.
     ///
     /// # Errors
     /// The reason it was not taken, which is counted.
@@ -366,10 +355,7 @@ impl Directory {
             return Ok(Applied::Same);
         }
         card.verify().map_err(|e| Rejected::from(&e))?;
-        let decoded = card.vectors().map_err(|e| Rejected::from(&e))?;
-        if decoded.own.is_empty() && !capability.retired {
-            return Err(Rejected::WrongDimension);
-        }
+        card.check_vectors().map_err(|e| Rejected::from(&e))?;
         let is_new = known.is_none();
         let equivocates = !is_known && known.is_some_and(|(order, _)| card.order() == order);
         if equivocates && known.is_some_and(|(_, hash)| card.hash() > hash) {
@@ -381,7 +367,7 @@ impl Directory {
         }
         let agent = card.agent().clone();
         let retired = capability.retired;
-        if capability.model != self.model && !retired {
+        if capability.comparable(&self.model).is_none() && !retired {
             self.reject("other-model", agent.clone(), now);
         }
         if is_new {
@@ -410,7 +396,7 @@ impl Directory {
             None => self.numbers.give(&agent),
         };
         let retired = card.capability().retired;
-        let same_model = card.capability().model == self.model;
+        let same_model = card.capability().comparable(&self.model).is_some();
         let slots = if same_model && !retired { self.index(&card, number) } else { Box::default() };
         let vectors = u32::try_from(slots.len()).expect("a card has some hundred vectors at most");
         let kind = self.kinds.join(&card, slots, same_model);
@@ -423,7 +409,8 @@ impl Directory {
     }
 
     fn index(&mut self, card: &AgentCard, agent: u32) -> Box<[u32]> {
-        let vectors = &card.capability().vectors;
+        let comparable = card.capability().comparable(&self.model);
+        let vectors = comparable.map_or(&[][..], |comparable| comparable.vectors);
         let key = |part| Key { agent, part };
         for (part, own) in (0..).zip(vectors) {
             self.vectors.insert(key(part), &own.vector);
@@ -632,10 +619,8 @@ impl Directory {
         self.reputation.report(agent, near, outcome, now);
         let Outcome::Success { weight } = outcome else { return };
         let Some(entry) = self.agents.get(agent) else { return };
-        if entry.card.capability().model == self.model
-            && let Some((_, own)) = entry.vectors().first()
-        {
-            self.experience.add(entry.number, own, near, weight, now);
+        if let Some(own) = entry.card.description_vector(&self.model) {
+            self.experience.add(entry.number, &own, near, weight, now);
         }
     }
 

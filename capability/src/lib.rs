@@ -55,7 +55,7 @@ pub mod turn;
 pub mod vector;
 mod words;
 
-pub use card::{AgentCard, Base, Capability, InvalidCard};
+pub use card::{AgentCard, Base, Capability, Embedding, InvalidCard};
 pub use delta::CardDelta;
 pub use digest::{Difference, Digest};
 pub use directory::{Applied, Directory, Entry, Rejected, Rejection};

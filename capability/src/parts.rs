@@ -1,7 +1,7 @@
 //! A request in its parts: one that asks for several things is near to nobody as a whole.
 
 /// Most parts of one request; more clauses are put together, neighbours first.
-pub const MAX_PARTS: usize = 8;
+pub const MAX_PARTS: usize = 12;
 /// Words a clause must have to mean something by itself.
 const FEWEST_WORDS: usize = 4;
 /// What ends a clause, besides the end of a sentence or a line.

@@ -264,7 +264,7 @@ impl Directory {
         let offer = &entry.card.capability().offer;
         let (dense, lexical) = (grid(near.dense(entry.number)), grid(self.weights.words(bm25)));
         let experience = near.experience.get(&entry.number).copied().map(grid);
-        let spec = query.spec.as_ref().and_then(|_| entry.spec());
+        let spec = query.spec.as_ref().and_then(|_| entry.card.spec_vector(&self.model));
         Factors {
             similarity: self.weights.similar(dense, experience, lexical),
             dense,
@@ -290,7 +290,7 @@ impl Directory {
             passes: alpha > self.weights.threshold,
             factors,
             version: entry.card.order(),
-            model: capability.model.clone(),
+            model: self.model.clone(),
             price: capability.offer.expected_price(),
             worst_case: capability.offer.worst_case(),
             concurrency: capability.offer.concurrency.max(1),
@@ -449,7 +449,8 @@ impl<'a> Nearness<'a> {
         let slots = self.slots(entry.number).iter();
         let cosines = slots.map(|slot| self.directory.vectors.cosine(*slot, &self.whole));
         let mut best = ("description", -1.0);
-        for (own, cosine) in entry.card().capability().vectors.iter().zip(cosines) {
+        let own = entry.card().capability().comparable(&self.directory.model);
+        for (own, cosine) in own.map_or(&[][..], |own| own.vectors).iter().zip(cosines) {
             if cosine > best.1 {
                 best = (&own.of, cosine);
             }

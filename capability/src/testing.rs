@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use foa_wire::{AgentId, Boot, Connection, NodeId, NodeKey, Sequence, Time, Version};
 
-use crate::card::{AgentCard, CARD_TTL};
+use crate::card::{AgentCard, CARD_TTL, Embedding};
 use crate::directory::Directory;
 use crate::model::ModelId;
 use crate::presence::Presence;
@@ -56,10 +56,9 @@ pub(crate) fn profile(name: &str) -> AgentProfile {
 /// The card of a profile whose every vector is `raw`.
 pub(crate) fn card(profile: &AgentProfile, number: u8, order: (u64, u64), raw: [f32; 3]) -> AgentCard {
     let (id, key) = node(number);
-    let vectors = vec![vector(raw); profile.texts().len()];
+    let own = [Embedding { model: model(), vectors: vec![vector(raw); profile.texts().len()] }];
     let id = AgentId::new(profile.name.clone(), id);
-    AgentCard::issue(profile, vectors, id, Boot(order.0), Version(order.1), &model(), NOW, CARD_TTL, &key)
-        .unwrap()
+    AgentCard::issue(profile, &own, id, Boot(order.0), Version(order.1), NOW, CARD_TTL, &key).unwrap()
 }
 
 pub(crate) fn online() -> Presence {

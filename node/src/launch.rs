@@ -23,11 +23,15 @@ pub struct Running {
     broker: Option<Embedded>,
 }
 
-/// Starts the node of this configuration.
+/// Starts the node of this configuration. Its agents' cards carry vectors of `also`, too, if there is a second model.
 ///
 /// # Errors
 /// When its key, journal, agents or broker cannot be used; each with what to try next.
-pub async fn start(config: &NodeConfig, embedder: Embedder) -> Result<Running, Failure> {
+pub async fn start(
+    config: &NodeConfig,
+    embedder: Embedder,
+    also: Option<Embedder>,
+) -> Result<Running, Failure> {
     let identity = Identity::load_or_create(&config.key_file(), config.name.clone()).map_err(|error| {
         let hint = error.hint();
         Failure::broken(error).maybe_hint(hint)
@@ -63,6 +67,7 @@ pub async fn start(config: &NodeConfig, embedder: Embedder) -> Result<Running, F
         store,
         directory: Some(config.directory()),
         embedder,
+        also,
         operators: config.operators.clone(),
         coordinators: config.coordinators.clone(),
         accept_unsigned: config.accept_unsigned,

@@ -119,19 +119,9 @@ fn card(version: u64) -> AgentCard {
         profile.description = "find the music and the words".to_owned();
     }
     let vectors = profile.texts().iter().map(|text| agents::embed(text)).collect();
+    let own = [foa_capability::Embedding { model: agents::model(), vectors }];
     let life = Duration::from_secs(86_400);
-    AgentCard::issue(
-        &profile,
-        vectors,
-        agent(),
-        Boot(5),
-        Version(version),
-        &agents::model(),
-        NOW,
-        life,
-        &key(2),
-    )
-    .unwrap()
+    AgentCard::issue(&profile, &own, agent(), Boot(5), Version(version), NOW, life, &key(2)).unwrap()
 }
 
 fn work(number: u32, request: Request) -> Body {
@@ -416,14 +406,19 @@ fn samples() -> Vec<Body> {
         }),
         Body::CardRequest(CardRequest { agents: vec![agent()] }),
         Body::Cards(Cards { cards: vec![card(1)] }),
-        Body::DirectoryMap(Box::new(DirectoryMap { map: map(), made: NOW })),
-        Body::RouteAsk(Box::new(RouteAsk { id: 7, query: query() })),
+        Body::DirectoryMap(Box::new(DirectoryMap { map: map(), model: agents::model(), made: NOW })),
+        Body::RouteAsk(Box::new(RouteAsk { id: 7, model: agents::model(), query: query() })),
         Body::RouteAnswer(Box::new(RouteAnswer {
             id: 7,
             whole: true,
             routed: directory().route(&query(), NOW),
         })),
-        Body::RouteGrade(Box::new(RouteGrade { agent: agent(), task: query().vector, delivered: true })),
+        Body::RouteGrade(Box::new(RouteGrade {
+            agent: agent(),
+            task: query().vector,
+            model: agents::model(),
+            delivered: true,
+        })),
         Body::Roll(Roll {
             nodes: BTreeMap::from([(node(2), gossip::mark([gossip::marked(&card(1))].into_iter()))]),
             after: None,

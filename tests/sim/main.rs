@@ -4,6 +4,7 @@
 mod flood;
 mod golden;
 mod layering;
+mod migration;
 mod net;
 mod regressions;
 mod released;

@@ -191,14 +191,14 @@ fn two_cards_of_one_version_are_counted_and_the_directories_agree_on_one() {
     let holds = world.node(0).machine.as_ref().unwrap().directory().unwrap();
     let version = holds.get(&agent).unwrap().card().order().1;
     let vectors = profile.texts().iter().map(|text| agents::embed(text)).collect();
+    let own = [foa_capability::Embedding { model: agents::model(), vectors }];
     let life = Duration::from_secs(86_400);
     let forged = foa_capability::card::AgentCard::issue(
         &profile,
-        vectors,
+        &own,
         agent.clone(),
         boot,
         version,
-        &agents::model(),
         world.now(),
         life,
         &key,

@@ -71,7 +71,8 @@ fn a_card_needs_its_vectors_and_its_key() {
     let agent = AgentId::new(profile.name.clone(), id);
     let issue = |vectors: Vec<Vector>, seed: u8| {
         let (key, ttl) = (node(seed).1, CARD_TTL);
-        AgentCard::issue(&profile, vectors, agent.clone(), Boot(1), Version(1), &model(), NOW, ttl, &key)
+        let own = [Embedding { model: model(), vectors }];
+        AgentCard::issue(&profile, &own, agent.clone(), Boot(1), Version(1), NOW, ttl, &key)
     };
     let v = vector([1.0, 0.0, 0.0]);
     assert_eq!(issue(vec![v.clone()], 1), Err(InvalidCard::VectorCount { wanted: 2, found: 1 }));
@@ -85,12 +86,39 @@ fn a_card_needs_its_vectors_and_its_key() {
 }
 
 #[test]
+fn a_second_model_is_checked_like_the_first_and_a_third_is_refused() {
+    let profile = profile("calc");
+    let (id, key) = node(1);
+    let agent = AgentId::new(profile.name.clone(), id);
+    let of = |name: &str, dimension: usize| Embedding {
+        model: format!("{name}/3@abcdef01").parse().unwrap(),
+        vectors: vec![Vector::new(vec![1.0; dimension]).unwrap(); 2],
+    };
+    let issue = |own: &[Embedding]| {
+        AgentCard::issue(&profile, own, agent.clone(), Boot(1), Version(1), NOW, CARD_TTL, &key)
+    };
+    let both = issue(&[of("first", 3), of("second", 3)]).unwrap();
+    assert_eq!(AgentCard::try_from(both.json()).unwrap().verify(), Ok(()));
+    assert!(both.capability().comparable(&of("third", 3).model).is_none());
+    assert_eq!(issue(&[]), Err(InvalidCard::VectorCount { wanted: 2, found: 0 }));
+    let few = Embedding { vectors: Vec::new(), ..of("second", 3) };
+    assert_eq!(issue(&[of("first", 3), few]), Err(InvalidCard::VectorCount { wanted: 2, found: 0 }));
+    let short = issue(&[of("first", 3), of("second", 2)]);
+    assert!(matches!(short, Err(InvalidCard::Vector { .. })), "{short:?}");
+    let many = issue(&[of("first", 3), of("second", 3), of("third", 3)]);
+    assert!(matches!(many, Err(InvalidCard::Field { field: "capability vector", .. })), "{many:?}");
+    let retired = both.retire(Version(2), NOW, NOW + CARD_TTL, &key).unwrap();
+    assert!(retired.capability().also.is_empty());
+}
+
+#[test]
 fn a_large_card_is_refused() {
     let mut profile = profile("calc");
     profile.skills = vec![skill("s", &"x".repeat(1000)); MAX_SKILLS];
     let (id, key) = node(1);
-    let (agent, v) = (AgentId::new(profile.name.clone(), id), vec![vector([1.0, 0.0, 0.0]); MAX_SKILLS + 1]);
-    let card = AgentCard::issue(&profile, v, agent, Boot(1), Version(1), &model(), NOW, CARD_TTL, &key);
+    let agent = AgentId::new(profile.name.clone(), id);
+    let own = [Embedding { model: model(), vectors: vec![vector([1.0, 0.0, 0.0]); MAX_SKILLS + 1] }];
+    let card = AgentCard::issue(&profile, &own, agent, Boot(1), Version(1), NOW, CARD_TTL, &key);
     assert!(matches!(card, Err(InvalidCard::TooLarge { .. })));
 }
 

@@ -86,7 +86,8 @@ impl Directory {
     pub fn sample(&self, most: usize) -> Vec<Vector> {
         let all = || {
             let cards = self.agents.values().map(|entry| entry.card.capability());
-            cards.filter(|c| !c.retired && c.model == self.model).flat_map(|c| &c.vectors)
+            let comparable = cards.filter(|c| !c.retired).filter_map(|c| c.comparable(&self.model));
+            comparable.flat_map(|c| c.vectors)
         };
         let step = all().count().div_ceil(most.max(1)).max(1);
         all().step_by(step).filter_map(|own| Vector::try_from(&own.vector).ok()).collect()
@@ -127,13 +128,11 @@ impl Directory {
     pub(super) fn others_shards(&self, card: &AgentCard) -> Option<BTreeSet<u32>> {
         let share = self.share.as_ref()?;
         let capability = card.capability();
-        let here = capability.retired
-            || capability.model != self.model
-            || self.local.as_ref() == Some(card.agent().node());
-        if here {
+        if capability.retired || self.local.as_ref() == Some(card.agent().node()) {
             return None;
         }
-        let shards = share.map.shards_of(capability.vectors.iter().map(|own| &own.vector));
+        let vectors = capability.comparable(&self.model)?.vectors;
+        let shards = share.map.shards_of(vectors.iter().map(|own| &own.vector));
         (!shards.is_empty() && shards.is_disjoint(&share.mine)).then_some(shards)
     }
 

@@ -109,16 +109,16 @@ impl Directory {
     fn know_again(&mut self, number: u32, card: &AgentCard, before: &Self) -> Result<usize, Unreadable> {
         let agent = card.agent().clone();
         let capability = card.capability();
-        let (same_model, retired) = (capability.model == self.model, capability.retired);
+        let (comparable, retired) = (capability.comparable(&self.model), capability.retired);
         let mut slots = Vec::new();
-        if same_model && !retired {
-            for (part, _) in (0..).zip(&capability.vectors) {
+        if let Some(comparable) = comparable.filter(|_| !retired) {
+            for (part, _) in (0..).zip(comparable.vectors) {
                 let slot = self.vectors.slot(Key { agent: number, part });
                 slots.push(slot.ok_or(Unreadable::Unsound("a card whose vectors are not there"))?);
             }
         }
         let vectors = u32::try_from(slots.len()).expect("a card has some hundred vectors at most");
-        let kind = self.kinds.join(card, slots.into(), same_model);
+        let kind = self.kinds.join(card, slots.into(), comparable.is_some());
         let terms = self.kinds.get(kind).map_or(0, |kind| kind.terms);
         let (online, lot) = (before.is_online(agent.node()), turn::lot(&agent));
         let row = Row { kind, terms, vectors, lot, online, living: !retired };

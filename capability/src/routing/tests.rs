@@ -4,6 +4,8 @@ use foa_wire::{Boot, Connection, Sequence};
 use proptest::prelude::*;
 
 use super::*;
+use crate::card::{CARD_TTL, Embedding};
+use crate::model::ModelId;
 use crate::presence::{Load, Presence};
 use crate::profile::AgentProfile;
 use crate::reputation::Outcome;
@@ -65,8 +67,8 @@ fn the_best_of_an_agents_vectors_counts_and_is_named() {
     let vectors = [[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]].map(vector).to_vec();
     let (id, ttl) = (AgentId::new(profile.name.clone(), id), crate::card::CARD_TTL);
     let order = (Boot(1), foa_wire::Version(1));
-    let card =
-        crate::AgentCard::issue(&profile, vectors, id, order.0, order.1, &model(), NOW, ttl, &key).unwrap();
+    let own = [crate::Embedding { model: model(), vectors }];
+    let card = crate::AgentCard::issue(&profile, &own, id, order.0, order.1, NOW, ttl, &key).unwrap();
     directory.apply(card, NOW).unwrap();
     let routed = directory.route(&Query::new("", vector([1.0, 0.1, 0.0])), NOW);
     assert_eq!(routed.candidates[0].factors.best_vector, "skill:second");
@@ -195,6 +197,59 @@ fn vectors_of_another_model_are_listed_and_never_compared() {
     assert!(routed.candidates.is_empty());
     assert_eq!(routed.losers[0].reason, LostBy::OtherModel { model: model() });
     assert!(routed.losers[0].similarity.abs() < f64::EPSILON);
+}
+
+#[test]
+fn a_card_with_vectors_of_two_models_is_compared_by_each_directorys_own() {
+    let other: ModelId = "other/2@ffff0000".parse().unwrap();
+    let mut profile = profile("calc");
+    profile.spec = Some("exact".to_owned());
+    let (id, key) = node(1);
+    let of = |model: &ModelId, raw: &[f32]| Embedding {
+        model: model.clone(),
+        vectors: vec![Vector::new(raw.to_vec()).unwrap(); profile.texts().len()],
+    };
+    let both = [of(&model(), &[1.0, 0.0, 0.0]), of(&other, &[0.0, 1.0])];
+    let id = AgentId::new(profile.name.clone(), id);
+    let order = (Boot(1), foa_wire::Version(1));
+    let card = crate::AgentCard::issue(&profile, &both, id, order.0, order.1, NOW, CARD_TTL, &key).unwrap();
+    let ours = Vector::new(vec![1.0, 0.0, 0.0]).unwrap();
+    for (model, near, far) in
+        [(model(), ours, vector([0.0, 1.0, 0.0])), (other, pair(0.0, 1.0), pair(1.0, 0.0))]
+    {
+        let mut directory = Directory::new(model.clone(), None);
+        directory.presence(node(1).0, crate::testing::online(), NOW);
+        assert_eq!(directory.apply(card.clone(), NOW), Ok(crate::Applied::New));
+        assert!(directory.rejections().is_empty());
+        let saved = directory.image().to_bytes();
+        let mut again = Directory::new(model.clone(), None);
+        again.presence(node(1).0, crate::testing::online(), NOW);
+        assert_eq!(again.restore(&saved, NOW), Ok(1));
+        for directory in [&mut directory, &mut again] {
+            let found = |directory: &Directory, task: &Vector| {
+                let mut query = Query::new("", task.clone());
+                query.spec = Some(task.clone());
+                let routed = directory.route(&query, NOW);
+                let best = &routed.candidates[0];
+                assert_eq!(best.model, model);
+                (best.factors.dense, best.factors.spec)
+            };
+            let (dense, spec) = found(directory, &near);
+            assert!(dense > 0.99 && spec > 0.99, "{dense} {spec}");
+            let (dense, spec) = found(directory, &far);
+            assert!(dense < 0.01 && spec < 0.51, "{dense} {spec}");
+            let agent = card.agent();
+            directory.report(agent, &far, Outcome::of(true), NOW);
+            assert_eq!(
+                directory.route(&Query::new("", far.clone()), NOW).candidates[0].factors.best_vector,
+                "description"
+            );
+        }
+    }
+}
+
+fn pair(x: f32, y: f32) -> Vector {
+    Vector::new(vec![x, y]).unwrap()
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use foa_capability::route::{Candidate, Query, Routed, Spread};
 use foa_capability::shards::{Reach, merged};
-use foa_capability::{Outcome, Vector};
+use foa_capability::{ModelId, Outcome, Vector};
 use foa_wire::{AgentId, JobId, NodeId, Time, Topic};
 use foa_workflows::engine::{Input as JobInput, RouteKey};
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,8 @@ const LOSERS: usize = 20;
 pub struct RouteAsk {
     /// To recognise the answer.
     pub id: u64,
+    /// The model of the question's vectors.
+    pub model: ModelId,
     /// The question.
     pub query: Query,
 }
@@ -58,6 +60,8 @@ pub struct RouteGrade {
     pub agent: AgentId,
     /// What it was asked, as a meaning.
     pub task: Vector,
+    /// The model of it.
+    pub model: ModelId,
     /// Whether it delivered.
     pub delivered: bool,
 }
@@ -178,7 +182,7 @@ impl NodeMachine {
         }
         let over = asking.awaited.is_empty();
         for node in next.into_keys() {
-            let ask = RouteAsk { id, query: query.clone() };
+            let ask = RouteAsk { id, model: self.config.model.clone(), query: query.clone() };
             self.command(Topic::Inbox(node), Body::RouteAsk(Box::new(ask)), now);
         }
         if over {
@@ -208,12 +212,12 @@ impl NodeMachine {
     pub(crate) fn route_ask(&mut self, ask: RouteAsk, from: &NodeId, now: Time) {
         let whole = self.shards_whole();
         let Some(directory) = &self.membership.directory else { return };
-        let dimension = directory.model().dimension();
-        let RouteAsk { id, mut query } = ask;
+        let own = directory.model();
+        let RouteAsk { id, model, mut query } = ask;
         let problem = if !self.membership.is_enrolled(from) {
             "wanted a question by a coordinator".to_owned()
-        } else if query.vector.dimension() != dimension || query.parts.len() > PARTS {
-            format!("wanted vectors of {dimension} components, of {PARTS} parts at most")
+        } else if model != *own || query.vector.dimension() != own.dimension() || query.parts.len() > PARTS {
+            format!("wanted vectors of {own}, of {PARTS} parts at most")
         } else {
             query.limit = query.limit.min(CANDIDATES);
             let mut routed = directory.route(&query, now);
@@ -243,10 +247,12 @@ impl NodeMachine {
         let (Some((map, _)), Some(shards)) = (directory.shards(), directory.shards_elsewhere(agent)) else {
             return;
         };
+        let model = directory.model().clone();
         let holders: BTreeSet<NodeId> =
             shards.iter().flat_map(|shard| map.holders(*shard, nodes.iter())).cloned().collect();
         for holder in holders {
-            let grade = RouteGrade { agent: agent.clone(), task: task.clone(), delivered };
+            let grade =
+                RouteGrade { agent: agent.clone(), task: task.clone(), model: model.clone(), delivered };
             self.command(Topic::Inbox(holder), Body::RouteGrade(Box::new(grade)), now);
         }
     }
@@ -259,7 +265,8 @@ impl NodeMachine {
         }
         if let Some(directory) = &mut self.membership.directory
             && directory.get(&grade.agent).is_some()
-            && grade.task.dimension() == directory.model().dimension()
+            && grade.model == *directory.model()
+            && grade.task.dimension() == grade.model.dimension()
         {
             directory.report(&grade.agent, &grade.task, Outcome::of(grade.delivered), now);
         }

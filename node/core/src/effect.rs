@@ -1,7 +1,7 @@
 //! What goes into the machine and what comes out.
 
 use foa_capability::profile::AgentProfile;
-use foa_capability::{Money, Vector};
+use foa_capability::{Embedding, Money, Vector};
 use foa_wire::{
     AgentName, ArtifactId, Boot, Connection, Filter, JobId, MessageId, NodeId, PeerAddress, Time, Topic,
     WorkId,
@@ -119,8 +119,8 @@ pub struct Received {
 pub struct Advertised {
     /// As its operator describes it.
     pub profile: AgentProfile,
-    /// One vector per text of [`AgentProfile::texts`].
-    pub vectors: Vec<Vector>,
+    /// Its texts as the node's model sees them; and by a second model, while a federation moves from one to another.
+    pub embeddings: Vec<Embedding>,
 }
 
 /// An effect, and what must be durable before it may happen.

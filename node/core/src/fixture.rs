@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use foa_capability::{AgentProfile, Effects, Offer, Vector};
+use foa_capability::{AgentProfile, Effects, Embedding, ModelId, Offer, Vector};
 use foa_wire::{AgentId, Boot, Connection, NodeId, NodeKey, Term, Time, Topic, WorkId};
 use foa_workflows::JobSubmission;
 use foa_workflows::request::{Request, Work};
@@ -28,12 +28,17 @@ pub(crate) fn config(roles: &[Role]) -> Config {
         operators: BTreeSet::new(),
         coordinators: BTreeSet::new(),
         accept_unsigned: false,
-        model: "test/2@0123456789ab".parse().unwrap(),
+        model: model(),
         version: String::new(),
         limits: Limits::default(),
         max_queue: 10,
         sharding: Sharding::default(),
     }
+}
+
+/// The model of all vectors.
+pub(crate) fn model() -> ModelId {
+    "test/2@0123456789ab".parse().unwrap()
 }
 
 /// An agent called `agent` that does one thing at a time.
@@ -50,7 +55,8 @@ pub(crate) fn agent() -> Advertised {
         base_model: None,
         base: foa_capability::Base::default(),
     };
-    Advertised { profile, vectors: vec![Vector::new(vec![1.0, 0.0]).unwrap()] }
+    let vectors = vec![Vector::new(vec![1.0, 0.0]).unwrap()];
+    Advertised { profile, embeddings: vec![Embedding { model: model(), vectors }] }
 }
 
 /// A connected coordinator with one agent, that trusts its directory.

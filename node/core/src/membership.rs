@@ -172,7 +172,8 @@ impl NodeMachine {
         for advertised in agents {
             let name = advertised.profile.name.clone();
             let same = self.membership.own.get(&name).is_some_and(|own| {
-                own.advertised.profile == advertised.profile && own.advertised.vectors == advertised.vectors
+                own.advertised.profile == advertised.profile
+                    && own.advertised.embeddings == advertised.embeddings
             });
             if let (true, Some(own)) = (same, self.membership.own.remove(&name)) {
                 present.insert(name, own);
@@ -196,11 +197,10 @@ impl NodeMachine {
         let id = AgentId::new(advertised.profile.name.clone(), self.id().clone());
         let issued = AgentCard::issue(
             &advertised.profile,
-            advertised.vectors.clone(),
+            &advertised.embeddings,
             id.clone(),
             self.boot,
             self.membership.version,
-            &self.config.model,
             now,
             CARD_LIFE,
             self.me.key(),

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use foa_capability::ShardMap;
+use foa_capability::{ModelId, ShardMap};
 use foa_wire::{AgentId, NodeId, Time, Topic};
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +52,8 @@ impl Default for Sharding {
 pub struct DirectoryMap {
     /// The map.
     pub map: ShardMap,
+    /// The model of its vectors.
+    pub model: ModelId,
     /// When it was made.
     pub made: Time,
 }
@@ -135,7 +137,7 @@ impl NodeMachine {
         }
         let Some(map) = ShardMap::learn(1, &directory.sample(SAMPLE), SHARDS, replicas) else { return };
         tracing::info!(agents = directory.len(), shards = map.len(), "the directory is cut into shards");
-        let made = DirectoryMap { map, made: now };
+        let made = DirectoryMap { map, model: directory.model().clone(), made: now };
         let me = self.id().clone();
         for node in nodes.into_iter().filter(|node| *node != me) {
             self.command(Topic::Inbox(node), Body::DirectoryMap(Box::new(made.clone())), now);
@@ -148,7 +150,7 @@ impl NodeMachine {
         let Some(directory) = &self.membership.directory else { return };
         let problem = if !self.membership.is_enrolled(from) {
             "wanted a map from a coordinator"
-        } else if !theirs.map.is_sound(directory.model().dimension()) {
+        } else if theirs.model != *directory.model() || !theirs.map.is_sound(theirs.model.dimension()) {
             "wanted a map of vectors of the directory's model"
         } else {
             return self.follow_map(theirs, now);
@@ -183,7 +185,7 @@ impl NodeMachine {
         let Some(made) = self.membership.shards.made else { return };
         let Some((map, _)) = self.membership.directory.as_ref().and_then(|d| d.shards()) else { return };
         if theirs.is_none_or(|version| version < map.version()) {
-            let map = DirectoryMap { map: map.clone(), made };
+            let map = DirectoryMap { map: map.clone(), model: self.config.model.clone(), made };
             self.command(Topic::Inbox(to.clone()), Body::DirectoryMap(Box::new(map)), now);
         }
     }

@@ -36,7 +36,7 @@ mod signal;
 mod submit;
 pub mod terminal;
 
-pub(crate) use self::model::load as load_model;
+pub(crate) use self::model::{load as load_model, load_second as load_second_model};
 pub(crate) use self::signal::Stop;
 pub(crate) use self::submit::wait as wait_for;
 

@@ -97,9 +97,25 @@ pub(crate) async fn load(
     vectors: Option<std::sync::Arc<dyn model::VectorCache>>,
     sessions: usize,
 ) -> Result<Embedder, Failure> {
+    load_as(&Options { sessions, ..Options::from_env() }, vectors).await
+}
+
+/// Loads the second model, if the operator named one.
+pub(crate) async fn load_second(
+    vectors: std::sync::Arc<dyn model::VectorCache>,
+) -> Result<Option<Embedder>, Failure> {
+    match Options::from_env().second() {
+        Some(options) => load_as(&options, Some(vectors)).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+async fn load_as(
+    options: &Options,
+    vectors: Option<std::sync::Arc<dyn model::VectorCache>>,
+) -> Result<Embedder, Failure> {
     let shown = Shown::default();
-    let options = Options { sessions, ..Options::from_env() };
-    let loaded = Embedder::load(&options, vectors, &shown).await;
+    let loaded = Embedder::load(options, vectors, &shown).await;
     shown.clear();
     loaded.map_err(|e| {
         Failure::broken(e).hint(

@@ -59,8 +59,9 @@ pub(super) async fn run(args: Args, place: &Place) -> Result<ExitCode, Failure> 
                 Failure::broken(error).maybe_hint(hint)
             })?;
             let vectors: Arc<dyn VectorCache> = Arc::new(vectors);
+            let also = super::load_second_model(vectors.clone()).await?;
             let embedder = super::load_model(Some(vectors), 1).await?;
-            launch::start(&config, embedder).await
+            launch::start(&config, embedder, also).await
         } => running?,
         () = stop.told() => return Ok(ExitCode::SUCCESS),
     };

@@ -51,8 +51,16 @@ pub const PASSWORD_ENV: &str = "FOA_BROKER_PASSWORD";
 /// Where the configuration file is, when it is not where it is looked for.
 pub const CONFIG_ENV: &str = "FOA_CONFIG";
 /// Variables that are read elsewhere, so that they are not taken for misspelt settings.
-pub const OTHER_ENV: &[&str] =
-    &[CONFIG_ENV, PASSWORD_ENV, "FOA_LOG", "FOA_LOG_FORMAT", "FOA_MODEL_DIR", "FOA_CACHE", "FOA_OFFLINE"];
+pub const OTHER_ENV: &[&str] = &[
+    CONFIG_ENV,
+    PASSWORD_ENV,
+    "FOA_LOG",
+    "FOA_LOG_FORMAT",
+    "FOA_MODEL_DIR",
+    "FOA_MODEL_ALSO",
+    "FOA_CACHE",
+    "FOA_OFFLINE",
+];
 
 /// How many requests of the command line go unanswered for this long before it says so. A coordinator on the same
 /// machine answers in milliseconds; five seconds cover a reconnection.

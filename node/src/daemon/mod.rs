@@ -26,6 +26,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
 use foa_broker::{BrokerUrl, Config as BrokerConfig, Credentials, Will};
+use foa_capability::Embedding;
 use foa_node_core::admission::Limits;
 use foa_node_core::effect::Advertised;
 use foa_node_core::journal::NodeRecord;
@@ -68,6 +69,8 @@ pub struct Options {
     pub directory: Option<std::path::PathBuf>,
     /// What turns texts into vectors.
     pub embedder: Embedder,
+    /// The same by a second model, for its agents' cards.
+    pub also: Option<Embedder>,
     /// Who may control any job.
     pub operators: BTreeSet<NodeId>,
     /// The federation's coordinators, if they are fixed.
@@ -129,7 +132,7 @@ pub async fn start(options: Options) -> anyhow::Result<Daemon> {
     let mut machine = NodeMachine::new(identity.clone(), config, boot, journal);
     let mut acquaintance = acquaintance::Acquaintance::new(options.directory);
     acquaintance.recall(&mut machine, now());
-    let advertised = describe(&options.agents, &options.embedder).await?;
+    let advertised = describe(&options.agents, &options.embedder, options.also).await?;
     let first = machine.handle(Input::Advertise(advertised), now());
     let node = machine.id().clone();
 
@@ -268,14 +271,23 @@ fn read_journal(store: &dyn Store) -> anyhow::Result<Vec<NodeRecord>> {
 }
 
 /// Our agents with their vectors.
-async fn describe(agents: &[Arc<dyn Agent>], embedder: &Embedder) -> anyhow::Result<Vec<Advertised>> {
+async fn describe(
+    agents: &[Arc<dyn Agent>],
+    embedder: &Embedder,
+    also: Option<Embedder>,
+) -> anyhow::Result<Vec<Advertised>> {
+    let embedders = std::iter::once(embedder).chain(&also);
     let mut advertised = Vec::with_capacity(agents.len());
     for agent in agents {
         let profile = agent.profile();
-        let vectors = embedder.embed(profile.texts()).await.with_context(|| {
-            format!("the description of agent {} could not be turned into vectors", profile.name)
-        })?;
-        advertised.push(Advertised { profile, vectors });
+        let mut embeddings = Vec::new();
+        for embedder in embedders.clone() {
+            let vectors = embedder.embed(profile.texts()).await.with_context(|| {
+                format!("the description of agent {} could not be turned into vectors", profile.name)
+            })?;
+            embeddings.push(Embedding { model: embedder.model().clone(), vectors });
+        }
+        advertised.push(Advertised { profile, embeddings });
     }
     Ok(advertised)
 }

@@ -127,7 +127,7 @@ impl Demo {
                 Node::Process(node.name, process(node)?)
             } else {
                 let config = configuration(node)?;
-                Node::Here(Box::new(launch::start(&config, embedder.clone()).await?))
+                Node::Here(Box::new(launch::start(&config, embedder.clone(), None).await?))
             });
         }
         let identity = Identity::generate("guest".parse().expect("a node name")).map_err(Failure::broken)?;

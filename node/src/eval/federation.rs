@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use foa_capability::parts;
 use foa_capability::profile::{AgentProfile, Effects};
 use foa_capability::reputation::Outcome;
-use foa_capability::{AgentCard, Base, Directory, InvalidCard, Offer, Presence, Query, Rejected, Skill, Vector};
+use foa_capability::{
+    AgentCard, Base, Directory, Embedding, InvalidCard, Offer, Presence, Query, Rejected, Skill, Vector,
+};
 use foa_wire::{AgentId, AgentName, Boot, Connection, NodeId, NodeKey, Sequence, Time, Version};
 use serde_json::json;
 
@@ -144,13 +146,12 @@ impl Federation {
                 let profile = &profiles[place];
                 let failed = |source| Error::Card { agent: profile.description.clone(), source };
                 let vectors = texts.of(&profile.texts())?;
+                let own = [Embedding { model: texts.model().clone(), vectors }];
                 let id = AgentId::new(profile.name.clone(), node.clone());
                 let ttl = foa_capability::card::CARD_TTL;
                 let order = (Boot(1), Version(1));
-                let model = texts.model();
-                let card =
-                    AgentCard::issue(profile, vectors, id.clone(), order.0, order.1, model, NOW, ttl, &key)
-                        .map_err(failed)?;
+                let card = AgentCard::issue(profile, &own, id.clone(), order.0, order.1, NOW, ttl, &key)
+                    .map_err(failed)?;
                 let refused = |source| Error::Rejected { agent: profile.description.clone(), source };
                 directory.apply(card, NOW).map_err(refused)?;
                 places.insert(id.clone(), place);

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use foa_capability::card::{CARD_TTL, EXTENSION, MAX_CARD_BYTES};
 use foa_capability::skills::MAX_SKILLS;
-use foa_capability::{AgentCard, AgentProfile, Offer, Vector};
+use foa_capability::{AgentCard, AgentProfile, Embedding, Offer, Vector};
 use foa_wire::{AgentId, Boot, NodeId, NodeKey, Time, Version, jws};
 use proptest::prelude::*;
 use serde_json::{Map, json};
@@ -315,9 +315,9 @@ fn issue(stated: &Stated) -> AgentCard {
     };
     let vectors = vec![Vector::new(vec![1.0; 384]).unwrap(); profile.texts().len()];
     let agent = AgentId::new(profile.name.clone(), id);
-    let (model, now) =
-        ("all-MiniLM-L6-v2/384@8199be6f699a".parse().unwrap(), Time::from_millis(1_769_000_000_000));
-    AgentCard::issue(&profile, vectors, agent, Boot(1), Version(1), &model, now, CARD_TTL, &key).unwrap()
+    let own = [Embedding { model: "all-MiniLM-L6-v2/384@8199be6f699a".parse().unwrap(), vectors }];
+    let now = Time::from_millis(1_769_000_000_000);
+    AgentCard::issue(&profile, &own, agent, Boot(1), Version(1), now, CARD_TTL, &key).unwrap()
 }
 
 /// A card without what its node states: order, signature, address in the federation, our extension.

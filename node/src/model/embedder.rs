@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use data_encoding::HEXLOWER;
-use fastembed::{InitOptionsUserDefined, Pooling, TextEmbedding, TokenizerFiles, UserDefinedEmbeddingModel};
+use fastembed::{InitOptionsUserDefined, TextEmbedding, UserDefinedEmbeddingModel};
 use foa_capability::{ModelId, Vector};
 use ort::environment::Environment;
 use sha2::{Digest as _, Sha256};
@@ -16,8 +16,8 @@ use tokio::sync::oneshot;
 
 use super::cache::{Key, Memory, VectorCache, key};
 use super::fetch::{self, Files, Options, Origin, Progress};
+use super::manner::Manner;
 use super::source::{HUB_WEIGHTS, WEIGHTS};
-use super::{NAME, Tokenizer};
 
 /// Texts in one run of the model.
 const ALIKE: usize = 8;
@@ -287,13 +287,13 @@ fn load(files: &Files) -> Result<(ModelId, TextEmbedding), LoadError> {
     }
     let environment = environment(&files.runtime)?;
     let bad = |problem: String| LoadError::Model { path: path.clone(), problem };
-    let tokenizer = TokenizerFiles {
-        tokenizer_file: Tokenizer::VOCABULARY.to_vec(),
-        config_file: Tokenizer::CONFIG.to_vec(),
-        special_tokens_map_file: Tokenizer::SPECIAL_TOKENS.to_vec(),
-        tokenizer_config_file: Tokenizer::SETTINGS.to_vec(),
+    let own = match (files.weights_from, path.parent()) {
+        (Origin::Operator, Some(directory)) => {
+            Manner::beside(directory).map_err(|(path, source)| LoadError::Read { path, source })?
+        }
+        _ => Manner::default(),
     };
-    let model = UserDefinedEmbeddingModel::new(weights, tokenizer).with_pooling(Pooling::Mean);
+    let model = UserDefinedEmbeddingModel::new(weights, own.tokenizer).with_pooling(own.pooling);
     // More threads only spin: the model is too small to share.
     let options = InitOptionsUserDefined::new()
         .with_environment(environment)
@@ -302,7 +302,7 @@ fn load(files: &Files) -> Result<(ModelId, TextEmbedding), LoadError> {
     let mut session =
         TextEmbedding::try_new_from_user_defined(model, options).map_err(|e| bad(e.to_string()))?;
     let probe = run(&mut session, &["dimension".to_owned()]).map_err(|e| bad(e.to_string()))?;
-    let id = format!("{NAME}/{}@{}", probe[0].dimension(), &sha256[..12]);
+    let id = format!("{}/{}@{}", own.name, probe[0].dimension(), &sha256[..12]);
     Ok((id.parse().expect("a name, a dimension and a hash make a model id"), session))
 }
 

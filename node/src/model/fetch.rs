@@ -19,6 +19,9 @@ use super::{hub, pip};
 pub struct Options {
     /// A directory with `model.onnx`, given by the operator (`FOA_MODEL_DIR`).
     pub model_dir: Option<PathBuf>,
+    /// What has the weights of a second model, whose vectors cards carry too while a federation moves from one model to
+    /// another (`FOA_MODEL_ALSO`).
+    pub also: Option<Also>,
     /// The runtime library, given by the operator (`ORT_DYLIB_PATH`).
     pub runtime: Option<PathBuf>,
     /// Where fetched files are kept (`FOA_CACHE`, default `foa/models` in the user's cache directory).
@@ -42,6 +45,10 @@ impl Options {
         let own = || etcetera::choose_base_strategy().ok().map(|s| s.cache_dir().join("foa"));
         Self {
             model_dir: path("FOA_MODEL_DIR"),
+            also: path("FOA_MODEL_ALSO").map(|named| match named.to_str() {
+                Some("default") => Also::Default,
+                Some(_) | None => Also::Dir(named),
+            }),
             runtime: path("ORT_DYLIB_PATH"),
             cache: path("FOA_CACHE").or_else(own).map(|dir| dir.join("models")),
             hub: std::env::var("HF_ENDPOINT").unwrap_or_else(|_| "https://huggingface.co".to_owned()),
@@ -50,6 +57,25 @@ impl Options {
             sessions: 1,
         }
     }
+
+    /// Those of the second model, if there is one.
+    #[must_use]
+    pub fn second(&self) -> Option<Self> {
+        let model_dir = match self.also.clone()? {
+            Also::Default => None,
+            Also::Dir(directory) => Some(directory),
+        };
+        Some(Self { model_dir, also: None, sessions: 1, ..self.clone() })
+    }
+}
+
+/// Where a second model is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Also {
+    /// It is the one that is fetched when the operator names none.
+    Default,
+    /// In this directory.
+    Dir(PathBuf),
 }
 
 /// How a file came to be there.
@@ -318,7 +344,8 @@ fn find_weights(options: &Options) -> Result<Option<(PathBuf, Origin)>, Error> {
         return if path.is_file() {
             Ok(Some((path, Origin::Operator)))
         } else {
-            Err(Error::Operator { variable: "FOA_MODEL_DIR", wanted: "the file model.onnx", path })
+            let variable = "FOA_MODEL_DIR or FOA_MODEL_ALSO";
+            Err(Error::Operator { variable, wanted: "the file model.onnx", path })
         };
     }
     Ok([WEIGHTS.artifact, HUB_WEIGHTS].iter().find_map(|a| cached(options, a)).map(|p| (p, Origin::Cache)))
@@ -378,7 +405,12 @@ pub fn list(options: &Options) -> Result<Vec<Listed>, Error> {
         let bytes = found.as_ref().and_then(|(p, _)| std::fs::metadata(p).ok()).map_or(0, |m| m.len());
         Listed { what, found, bytes }
     };
-    Ok(vec![listed("weights", find_weights(options)?), listed("runtime", find_runtime(options)?)])
+    let mut all = vec![listed("weights", find_weights(options)?)];
+    if let Some(second) = options.second() {
+        all.push(listed("also", find_weights(&second)?));
+    }
+    all.push(listed("runtime", find_runtime(options)?));
+    Ok(all)
 }
 
 /// A file with its hash, for `foa model verify`.
@@ -491,6 +523,7 @@ mod tests {
     fn nowhere(cache: &Path) -> Options {
         Options {
             model_dir: None,
+            also: None,
             runtime: None,
             cache: Some(cache.to_owned()),
             hub: "http://127.0.0.1:9".to_owned(),
@@ -530,7 +563,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let options = Options { model_dir: Some(dir.path().join("gone")), ..nowhere(dir.path()) };
         let error = fetch(&options, &Silent).await.unwrap_err();
-        assert!(matches!(error, Error::Operator { variable: "FOA_MODEL_DIR", .. }), "{error}");
+        assert!(
+            matches!(error, Error::Operator { variable: "FOA_MODEL_DIR or FOA_MODEL_ALSO", .. }),
+            "{error}"
+        );
     }
 
     #[test]
@@ -540,5 +576,23 @@ mod tests {
         let error = place(scratch, &WEIGHTS.artifact, dir.path()).unwrap_err();
         assert!(matches!(error, Error::Hash { .. }), "{error}");
         assert!(!dir.path().join(WEIGHTS.artifact.file).exists());
+    }
+
+    #[test]
+    fn a_second_model_is_found_like_the_first() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(nowhere(dir.path()).second().is_none());
+        let new = dir.path().join("new");
+        let moving = Options { also: Some(Also::Dir(new.clone())), ..nowhere(dir.path()) };
+        let second = moving.second().unwrap();
+        assert_eq!((second.model_dir.as_ref(), second.also), (Some(&new), None));
+        assert!(matches!(list(&moving), Err(Error::Operator { .. })), "its directory is empty");
+        std::fs::create_dir(&new).unwrap();
+        std::fs::write(new.join("model.onnx"), "weights").unwrap();
+        let listed = list(&moving).unwrap();
+        assert_eq!(listed.iter().map(|file| file.what).collect::<Vec<_>>(), ["weights", "also", "runtime"]);
+        assert_eq!(listed[1].found, Some((new.join("model.onnx"), Origin::Operator)));
+        let moved = Options { model_dir: Some(new), also: Some(Also::Default), ..nowhere(dir.path()) };
+        assert_eq!(moved.second().unwrap().model_dir, None);
     }
 }

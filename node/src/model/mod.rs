@@ -10,13 +10,14 @@ mod embedder;
 pub(crate) use embedder::tests::shared as shared_for_tests;
 pub mod fetch;
 mod hub;
+mod manner;
 mod pip;
 pub mod source;
 
 pub use cache::{Key, Memory, SledCache, VectorCache};
 pub use embedder::{EmbedError, Embedder, LoadError};
 pub use fetch::{
-    Error, Event, Files, Listed, Options, Origin, Progress, Silent, Verified, fetch, list, verify,
+    Also, Error, Event, Files, Listed, Options, Origin, Progress, Silent, Verified, fetch, list, verify,
 };
 
 /// The name every vector's model id begins with.

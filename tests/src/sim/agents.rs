@@ -90,10 +90,45 @@ pub struct Thought {
     pub usage: Usage,
 }
 
+/// An embedding model of the simulation. A text means the same to both, and one's vectors mean nothing to the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Model {
+    /// That of [`embed`].
+    #[default]
+    Words,
+    /// The same, every vector mirrored.
+    Mirrored,
+}
+
+impl Model {
+    /// Its id.
+    #[must_use]
+    pub fn id(self) -> ModelId {
+        let (name, hash) = match self {
+            Self::Words => ("hashed-words", "51a0"),
+            Self::Mirrored => ("mirrored-words", "0a15"),
+        };
+        format!("{name}/{DIMENSION}@{hash}").parse().expect("a model id as documented")
+    }
+
+    /// The meaning of a text.
+    #[must_use]
+    pub fn embed(self, text: &str) -> Vector {
+        let vector = embed(text);
+        match self {
+            Self::Words => vector,
+            Self::Mirrored => {
+                let mirrored = vector.as_slice().iter().rev().copied().collect();
+                Vector::new(mirrored).expect("as long as it was")
+            }
+        }
+    }
+}
+
 /// The simulated embedding model.
 #[must_use]
 pub fn model() -> ModelId {
-    format!("hashed-words/{DIMENSION}@51a0").parse().expect("a model id as documented")
+    Model::Words.id()
 }
 
 /// The meaning of a text: its words, hashed. Texts that share words are near.

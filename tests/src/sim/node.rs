@@ -4,13 +4,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
+use foa_capability::Embedding;
 use foa_node_core::effect::{Advertised, Effect, Output};
 use foa_node_core::journal::{NodeRecord, Stream};
 use foa_node_core::status::Role;
 use foa_node_core::{Identity, Input, NodeMachine};
 use foa_wire::{AgentName, Boot, Time, WorkId};
 
-use super::agents::{self, Agent};
+use super::agents::{Agent, Model};
 use super::clock::Clock;
 use super::disk::Disk;
 use super::mqtt::Delivery;
@@ -25,6 +26,8 @@ pub struct Node {
     pub roles: Vec<Role>,
     /// Its agents.
     pub agents: BTreeMap<AgentName, Agent>,
+    /// The embedding models of its cards; it compares vectors of the first.
+    pub models: Vec<Model>,
     /// What runs; `None` after a crash.
     pub machine: Option<NodeMachine>,
     /// Counts starts and crashes: what was begun in an earlier life means nothing.
@@ -72,6 +75,7 @@ impl Node {
             identity,
             roles,
             agents: agents.into_iter().map(|a| (a.profile.name.clone(), a)).collect(),
+            models: vec![Model::default()],
             machine: None,
             life: 0,
             boot: Boot(0),
@@ -87,12 +91,22 @@ impl Node {
         }
     }
 
+    /// The model whose vectors it compares.
+    #[must_use]
+    pub fn model(&self) -> Model {
+        self.models.first().copied().unwrap_or_default()
+    }
+
     /// Its agents as they are advertised.
     #[must_use]
     pub fn advertised(&self) -> Vec<Advertised> {
+        let of = |model: Model, agent: &Agent| Embedding {
+            model: model.id(),
+            vectors: agent.profile.texts().iter().map(|text| model.embed(text)).collect(),
+        };
         let advertised = |agent: &Agent| Advertised {
             profile: agent.profile.clone(),
-            vectors: agent.profile.texts().iter().map(|text| agents::embed(text)).collect(),
+            embeddings: self.models.iter().map(|model| of(*model, agent)).collect(),
         };
         self.agents.values().map(advertised).collect()
     }

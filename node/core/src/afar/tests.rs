@@ -1,9 +1,9 @@
-use foa_capability::ShardMap;
+use foa_capability::{ModelId, ShardMap};
 use foa_wire::{Boot, Connection};
 
 use super::*;
 use crate::effect::{Effect, Input, Output};
-use crate::fixture::{NOW, coordinator, identity, says};
+use crate::fixture::{NOW, coordinator, identity, model, says};
 use crate::query::{Query as Ask, QueryAnswer, Question};
 use crate::shards::DirectoryMap;
 use crate::status::{NodeStatus, Role};
@@ -18,9 +18,13 @@ fn vector(raw: &[f32]) -> Vector {
 
 /// A map whose shards everybody holds.
 fn map(vectors: &[&[f32]]) -> Body {
+    map_of(vectors, model())
+}
+
+fn map_of(vectors: &[&[f32]], model: ModelId) -> Body {
     let sample: Vec<Vector> = vectors.iter().map(|raw| vector(raw)).collect();
     let map = ShardMap::learn(1, &sample, sample.len(), 3).unwrap();
-    Body::DirectoryMap(Box::new(DirectoryMap { map, made: Time::ZERO }))
+    Body::DirectoryMap(Box::new(DirectoryMap { map, model, made: Time::ZERO }))
 }
 
 fn inbox(node: &NodeMachine) -> Topic {
@@ -86,21 +90,28 @@ fn maps_questions_and_grades_of_strangers_are_refused_and_so_is_a_map_of_another
     let stranger = id("stranger", 7);
     let (to, query) = (inbox(&node), Query::new("answers", vector(&[1.0, 0.0])));
     let agent = AgentId::new("agent".parse().unwrap(), node.id().clone());
-    let grade = RouteGrade { agent, task: query.vector.clone(), delivered: false };
-    let ask = RouteAsk { id: 1, query };
+    let grade = RouteGrade { agent, task: query.vector.clone(), model: model(), delivered: false };
+    let other: ModelId = "other/2@0123456789ab".parse().unwrap();
+    let other_grade = RouteGrade { model: other.clone(), ..grade.clone() };
+    let ask = RouteAsk { id: 1, model: model(), query };
+    let other_ask = RouteAsk { model: other.clone(), ..ask.clone() };
     says(&mut node, &stranger, "stranger-map", to.clone(), map(&[&[1.0, 0.0]]));
-    says(&mut node, &second, "other-model", to.clone(), map(&[&[1.0, 0.0, 0.0]]));
-    let out = says(&mut node, &stranger, "stranger-ask", to.clone(), Body::RouteAsk(Box::new(ask)));
-    assert!(
-        !out.iter().any(|o| matches!(&o.effect, Effect::Send(s) if matches!(s.body, Body::RouteAnswer(_))))
-    );
+    says(&mut node, &second, "other-dimension", to.clone(), map(&[&[1.0, 0.0, 0.0]]));
+    says(&mut node, &second, "other-model", to.clone(), map_of(&[&[1.0, 0.0]], other));
+    for (from, id, ask) in [(&stranger, "stranger-ask", ask), (&second, "other-ask", other_ask)] {
+        let out = says(&mut node, from, id, to.clone(), Body::RouteAsk(Box::new(ask)));
+        let answers =
+            |o: &Output| matches!(&o.effect, Effect::Send(s) if matches!(s.body, Body::RouteAnswer(_)));
+        assert!(!out.iter().any(answers));
+    }
     says(&mut node, &stranger, "stranger-grade", to.clone(), Body::RouteGrade(Box::new(grade.clone())));
     let counts = |node: &NodeMachine| ["bad-map", "bad-question", "bad-grade"].map(|r| node.refused()[r]);
-    assert_eq!(counts(&node), [2, 1, 1]);
+    assert_eq!(counts(&node), [3, 2, 1]);
     assert!(node.directory().unwrap().shards().is_none());
     let mean =
         |node: &NodeMachine| node.directory().unwrap().reputation().mean(&grade.agent, &grade.task, NOW);
-    assert!(mean(&node) >= 0.5, "a stranger's word counts nothing");
+    says(&mut node, &second, "grade-of-other-model", to.clone(), Body::RouteGrade(Box::new(other_grade)));
+    assert!(mean(&node) >= 0.5, "the word of a stranger, or of another model, counts nothing");
     says(&mut node, &second, "coordinators-grade", to, Body::RouteGrade(Box::new(grade.clone())));
     assert!(mean(&node) < 0.5);
 }

@@ -149,6 +149,7 @@ impl Federation {
                 store,
                 directory: None,
                 embedder: embedder.clone(),
+                also: None,
                 operators: BTreeSet::new(),
                 coordinators: BTreeSet::new(),
                 accept_unsigned: false,

@@ -17,7 +17,7 @@ use foa_wire::{JobId, Time, Topic};
 use foa_workflows::job::Control;
 
 use self::queue::{Answered, Event, Queue};
-use super::agents;
+use super::agents::Model;
 use super::client::{Client, Job};
 use super::cluster::Cluster;
 use super::faults::FaultKind;
@@ -204,6 +204,12 @@ impl World {
         self.stop(node);
     }
 
+    /// Starts a node that was killed with other embedding models than before.
+    pub fn start_with(&mut self, node: usize, models: &[Model]) {
+        self.nodes[node].models = models.to_vec();
+        self.start(node);
+    }
+
     /// Starts a node that was killed.
     pub fn start(&mut self, node: usize) {
         self.event(Event::Start(node));
@@ -293,7 +299,8 @@ impl World {
             }
             Event::Embedded { node, life, id, texts } => {
                 if self.nodes[node].life == life {
-                    let result = Ok(texts.iter().map(|text| agents::embed(text)).collect());
+                    let model = self.nodes[node].model();
+                    let result = Ok(texts.iter().map(|text| model.embed(text)).collect());
                     self.input(node, Input::Embedded { id, result }, None);
                 }
             }

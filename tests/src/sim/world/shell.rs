@@ -14,7 +14,7 @@ use foa_workflows::work::Ask;
 
 use super::queue::{Answered, Event};
 use super::{MAX_JOBS, SPINS, World};
-use crate::sim::agents::{self, Manner};
+use crate::sim::agents::Manner;
 use crate::sim::invariants::{PER_AGENT, Queues};
 use crate::sim::link::Sender;
 use crate::sim::mqtt::Delivery;
@@ -37,7 +37,7 @@ impl World {
             operators: BTreeSet::new(),
             coordinators: fixed,
             accept_unsigned: true,
-            model: agents::model(),
+            model: node.model().id(),
             version: "sim".to_owned(),
             limits: Limits { max_jobs: MAX_JOBS, max_running: MAX_JOBS, unsigned_budget: None },
             max_queue: PER_AGENT,

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use foa_capability::card::CARD_TTL;
 use foa_capability::profile::{AgentProfile, Effects};
-use foa_capability::{AgentCard, ModelId, Money, Offer, Presence, Query, Vector};
+use foa_capability::{AgentCard, Embedding, ModelId, Money, Offer, Presence, Query, Vector};
 use foa_wire::{AgentId, Boot, Connection, NodeId, NodeKey, Sequence, Time, Version};
 
 /// Components of a vector, as all-MiniLM-L6-v2 makes them.
@@ -148,9 +148,9 @@ impl Workload {
             base: foa_capability::Base::default(),
         };
         let id = AgentId::new(profile.name.clone(), node);
-        let vectors = vec![self.vector(agent, version)];
+        let embedding = Embedding { model: model(), vectors: vec![self.vector(agent, version)] };
         let version = Version(version + 1);
-        AgentCard::issue(&profile, vectors, id, Boot(1), version, &model(), NOW, CARD_TTL, &key)
+        AgentCard::issue(&profile, &[embedding], id, Boot(1), version, NOW, CARD_TTL, &key)
             .expect("a card of one vector is valid")
     }
 }
