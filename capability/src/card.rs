@@ -19,7 +19,7 @@ use self::embedding::MAX_ALSO;
 pub use self::embedding::{Comparable, Embedding, OfModel};
 use self::kept::Kept;
 use crate::model::ModelId;
-use crate::policy::Policy;
+use crate::policy::Policies;
 use crate::profile::{AgentProfile, Effects};
 use crate::resources::Offer;
 use crate::skills::{self, Bloom, MAX_SKILLS, MAX_SKILLS_BY_EXAMPLE, Skill};
@@ -134,7 +134,7 @@ pub struct Capability {
     pub offer: Offer,
     /// What it is authorised for.
     #[serde(default)]
-    pub policies: BTreeSet<Policy>,
+    pub policies: Policies,
     /// Whether its work changes anything.
     #[serde(default)]
     pub effects: Effects,
@@ -238,7 +238,7 @@ impl AgentCard {
             also,
             skills: Bloom::of(&skills),
             offer: profile.offer.clone(),
-            policies: profile.policies.clone(),
+            policies: profile.policies.clone().into(),
             effects: profile.effects,
             kind: profile.kind.clone(),
             base_model: profile.base_model.clone(),
@@ -449,14 +449,10 @@ impl AgentCard {
 
     /// The texts it is found by, each as its words.
     pub(crate) fn words(&self) -> Vec<Vec<String>> {
-        let lines = self.0.derived.words.get_or_init(|| {
-            let head = format!("{}. {}", called(self.name()), self.description());
-            let of_skill =
-                |s: &Skill| format!("{} {} {} {}", s.id, s.tags.join(" "), s.text(), s.examples.join(" "));
-            let texts = std::iter::once(head).chain(self.skills().iter().map(of_skill));
-            texts.map(|text| words(&text).join(" ")).collect::<Vec<_>>().join("\n").into()
-        });
-        lines.split('\n').map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
+        let head = format!("{}. {}", called(self.name()), self.description());
+        let of_skill =
+            |s: &Skill| format!("{} {} {} {}", s.id, s.tags.join(" "), s.text(), s.examples.join(" "));
+        std::iter::once(head).chain(self.skills().iter().map(of_skill)).map(|text| words(&text)).collect()
     }
 }
 

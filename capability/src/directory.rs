@@ -198,7 +198,8 @@ pub(crate) struct Row {
 /// Small numbers for agents, used again when an agent is forgotten.
 #[derive(Clone, Debug, Default)]
 struct Numbers {
-    agents: Vec<Option<AgentId>>,
+    /// Entries as they are in the directory, to be found without looking an id up.
+    agents: Vec<Option<(AgentId, Entry)>>,
     rows: Vec<Row>,
     free: Vec<u32>,
     /// For each number, where its agent stands in the order of ids; empty until it is asked for.
@@ -206,26 +207,25 @@ struct Numbers {
 }
 
 impl Numbers {
-    fn give(&mut self, agent: &AgentId) -> u32 {
+    fn give(&mut self) -> u32 {
         let number = self.free.pop().unwrap_or_else(|| {
             self.agents.push(None);
             self.rows.push(Row::default());
             u32::try_from(self.agents.len() - 1).expect("fewer agents than fit in memory")
         });
-        self.agents[number as usize] = Some(agent.clone());
         self.ranks = OnceLock::new();
         number
     }
 
     /// Gives an agent a number it had before; `false` when another has it.
-    fn give_again(&mut self, number: u32, agent: &AgentId, row: Row) -> bool {
-        let at = number as usize;
+    fn give_again(&mut self, agent: &AgentId, entry: &Entry, row: Row) -> bool {
+        let at = entry.number as usize;
         if self.agents.len() <= at {
             self.agents.resize(at + 1, None);
             self.rows.resize(at + 1, Row::default());
         }
         self.rows[at] = row;
-        self.agents[at].replace(agent.clone()).is_none()
+        self.agents[at].replace((agent.clone(), entry.clone())).is_none()
     }
 
     /// Finds the numbers nobody has, after all were given again.
@@ -393,7 +393,7 @@ impl Directory {
         self.found(&agent);
         let number = match self.agents.remove(&agent) {
             Some(old) => self.unindex(&old),
-            None => self.numbers.give(&agent),
+            None => self.numbers.give(),
         };
         let retired = card.capability().retired;
         let same_model = card.capability().comparable(&self.model).is_some();
@@ -405,7 +405,9 @@ impl Directory {
         let lot = turn::lot(&agent);
         self.numbers.rows[number as usize] = Row { kind, terms, vectors, lot, online, living: !retired };
         self.buckets.put(agent.clone(), card.clone());
-        self.agents.insert(agent, Entry { card, number });
+        let entry = Entry { card, number };
+        self.numbers.agents[number as usize] = Some((agent.clone(), entry.clone()));
+        self.agents.insert(agent, entry);
     }
 
     fn index(&mut self, card: &AgentCard, agent: u32) -> Box<[u32]> {
@@ -460,7 +462,7 @@ impl Directory {
 
     /// The agent with a number of the indexes.
     pub(crate) fn numbered(&self, number: u32) -> Option<(&AgentId, &Entry)> {
-        self.agents.get_key_value(self.numbers.agents.get(number as usize)?.as_ref()?)
+        self.numbers.agents.get(number as usize)?.as_ref().map(|(agent, entry)| (agent, entry))
     }
 
     /// Notes with each agent of a node whether the node is there.

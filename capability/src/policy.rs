@@ -10,6 +10,42 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Policy(String);
 
+/// Authorisations in order, each once; in little room, because every card has some.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Policies(Box<[Policy]>);
+
+impl Policies {
+    /// Whether this one is among them.
+    #[must_use]
+    pub fn contains(&self, policy: &Policy) -> bool {
+        self.0.binary_search(policy).is_ok()
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> std::slice::Iter<'_, Policy> {
+        self.0.iter()
+    }
+}
+
+impl From<BTreeSet<Policy>> for Policies {
+    fn from(policies: BTreeSet<Policy>) -> Self {
+        Self(policies.into_iter().collect())
+    }
+}
+
+impl From<Policies> for BTreeSet<Policy> {
+    fn from(policies: Policies) -> Self {
+        policies.0.into_iter().collect()
+    }
+}
+
+impl<'de> Deserialize<'de> for Policies {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        BTreeSet::deserialize(deserializer).map(Self::from)
+    }
+}
+
 /// A text that is no policy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("wanted a policy of 1 to 64 characters a-z, 0-9, -, . and :, found {0:?}")]
@@ -54,6 +90,6 @@ impl<'de> Deserialize<'de> for Policy {
 
 /// The policies a task requires that an agent was not granted, in order; empty when the gate is open.
 #[must_use]
-pub fn lacking(required: &BTreeSet<Policy>, granted: &BTreeSet<Policy>) -> Vec<Policy> {
-    required.difference(granted).cloned().collect()
+pub fn lacking(required: &BTreeSet<Policy>, granted: &Policies) -> Vec<Policy> {
+    required.iter().filter(|policy| !granted.contains(policy)).cloned().collect()
 }

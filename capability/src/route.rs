@@ -13,7 +13,7 @@ use crate::resources::{Money, Needs};
 use crate::vector::Vector;
 
 /// Most agents a [`Routed`] names as not chosen.
-pub const MAX_LOSERS: usize = 50;
+pub const MAX_LOSERS: usize = 25;
 
 /// A task as the directory sees it, or as one node asks another.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -17,10 +17,12 @@ use crate::turn::turn;
 use crate::vector::Vector;
 
 /// Above the index's crossing, so many vectors for each candidate wanted are scored: an agent has several, and the
-/// other factors may turn their order.
-const VECTORS_PER_CANDIDATE: usize = 8;
-/// Fewest vectors scored above the crossing; also how many agents are found by words or by experience alone.
-const FEWEST_SCORED: usize = 64;
+/// other factors may turn their order. When they are of too few agents, because somebody has many alike, this many times
+/// as many, again and again.
+const VECTORS_PER_CANDIDATE: usize = 4;
+/// Fewest vectors scored above the crossing, as many as a walk sees anyway; also how many agents are found by words or by
+/// experience alone.
+const FEWEST_SCORED: usize = 48;
 /// What rounding to the grid can add to a score: half a millionth for each of what makes the similarity, for the price, the
 /// turn and the score itself.
 const ROUNDED_UP: f64 = 4e-6;
@@ -176,9 +178,15 @@ impl Directory {
         }
         let passes = |number: u32| filtered.passes.get(number as usize).copied().unwrap_or(false);
         let vectors = filtered.vectors;
-        let k = (query.limit.saturating_mul(VECTORS_PER_CANDIDATE)).max(FEWEST_SCORED);
-        let (hits, engine) = self.vectors.nearest(&query.vector, k, vectors, &|key| passes(key.agent));
-        let mut numbers: BTreeSet<u32> = hits.iter().map(|h| h.key.agent).collect();
+        let mut k = query.limit.saturating_mul(VECTORS_PER_CANDIDATE).max(FEWEST_SCORED);
+        let (mut numbers, engine) = loop {
+            let (hits, engine) = self.vectors.nearest(&query.vector, k, vectors, &|key| passes(key.agent));
+            let numbers: BTreeSet<u32> = hits.iter().map(|h| h.key.agent).collect();
+            if numbers.len() >= query.limit || hits.len() < k {
+                break (numbers, engine);
+            }
+            k = k.saturating_mul(VECTORS_PER_CANDIDATE);
+        };
         if self.weights.parts > 0.0 {
             for part in &query.parts {
                 let (hits, _) =

@@ -14,6 +14,4 @@ pub(super) struct Derived {
     pub(super) verified: OnceLock<Result<(), Box<InvalidCard>>>,
     /// What its skills can be required by.
     pub(super) keys: OnceLock<BTreeSet<String>>,
-    /// The words of its texts, a text a line.
-    pub(super) words: OnceLock<Box<str>>,
 }

@@ -14,7 +14,7 @@ use crate::saved::{self, Section, Unreadable};
 use crate::turn;
 
 /// Another number, another layout. Another version of foa may take words apart otherwise, and does not read it either.
-const MARK: &[u8] = b"foa-directory-1\n";
+const MARK: &[u8] = b"foa-directory-2\n";
 const VERSION: &[u8] = env!("CARGO_PKG_VERSION").as_bytes();
 
 /// The agents of a directory at one moment, to be written elsewhere while the directory changes.
@@ -122,7 +122,8 @@ impl Directory {
         let terms = self.kinds.get(kind).map_or(0, |kind| kind.terms);
         let (online, lot) = (before.is_online(agent.node()), turn::lot(&agent));
         let row = Row { kind, terms, vectors, lot, online, living: !retired };
-        if !self.numbers.give_again(number, &agent, row) {
+        let entry = Entry { card: card.clone(), number };
+        if !self.numbers.give_again(&agent, &entry, row) {
             return Err(Unreadable::Unsound("two agents of one number"));
         }
         *self.of_node.entry(agent.node().clone()).or_default() += 1;

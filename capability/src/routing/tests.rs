@@ -248,6 +248,29 @@ fn a_card_with_vectors_of_two_models_is_compared_by_each_directorys_own() {
     }
 }
 
+#[test]
+fn an_agent_with_many_skills_alike_does_not_crowd_out_the_others() {
+    let mut directory = directory();
+    let mut many = profile("many");
+    many.skills = (0..200).map(|n| skill(&format!("skill-{n}"), "the same")).collect();
+    directory.apply(card(&many, 1, (1, 1), [1.0, 0.0, 0.0]), NOW).unwrap();
+    for n in 0..20 {
+        let near = [1.0, 0.05 + 0.001 * n as f32, 0.0];
+        directory.apply(card(&profile(&format!("near-{n}")), 2, (1, 1), near), NOW).unwrap();
+    }
+    for n in 0..crate::index::CROSSING {
+        let (sin, cos) = (n as f32).sin_cos();
+        let far = [-0.05 - (n % 61) as f32 / 61.0, sin, cos];
+        directory.apply(card(&profile(&format!("far-{n}")), 3, (1, 1), far), NOW).unwrap();
+    }
+    while directory.maintain(1000) > 0 {}
+    let routed = directory.route(&Query { limit: 10, ..Query::new("", vector([1.0, 0.0, 0.0])) }, NOW);
+    assert_eq!(routed.engine, Engine::Hnsw);
+    let found = order(&routed);
+    assert!(found.len() == 10 && found[0].starts_with("many"), "{found:?}");
+    assert!(found[1..].iter().all(|agent| agent.starts_with("near")), "{found:?}");
+}
+
 fn pair(x: f32, y: f32) -> Vector {
     Vector::new(vec![x, y]).unwrap()
 }

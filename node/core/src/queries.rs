@@ -216,7 +216,7 @@ impl NodeMachine {
             load: self.load_of(id),
             skills: card.skills().len(),
             price: capability.offer.price,
-            policies: capability.policies.clone(),
+            policies: capability.policies.clone().into(),
         }
     }
 }
